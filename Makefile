@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: MPL-2.0
+# The only makefile; `make help` lists the targets.
+
+CC       ?= gcc
+ifeq ($(origin CC),default)
+CC       := gcc
+endif
+SANITIZE ?=
+PREFIX   ?= /usr
+DESTDIR  ?=
+
+# Each compiler and each set of sanitizers has its own build folder.
+comma := ,
+VARIANT := $(notdir $(CC))$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))
+B := build/$(VARIANT)
+
+PACKAGES := libzmq libczmq libsodium libisal libsystemd
+CLIENT_PACKAGES := jansson
+PROJECTOR_PACKAGES := sqlite3
+TEST_PACKAGES := cmocka
+
+pkg_cflags = $(shell pkg-config --cflags $(1))
+pkg_libs   = $(shell pkg-config --libs $(1))
+
+WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes \
+    -Wmissing-prototypes -Wpointer-arith -Wwrite-strings -Wformat=2 -Wundef \
+    -Wvla -Wcast-align
+CFLAGS   ?= -O2 -g
+HARDEN   := -fstack-protector-strong -fPIE $(if $(SANITIZE),,-D_FORTIFY_SOURCE=2)
+ALL_CPPFLAGS := -D_GNU_SOURCE -Icommon -Idaemons -Iclients -Itests $(CPPFLAGS)
+ALL_CFLAGS := -std=gnu11 $(WARNINGS) $(HARDEN) $(CFLAGS) \
+    $(call pkg_cflags,$(PACKAGES) $(CLIENT_PACKAGES) $(PROJECTOR_PACKAGES) $(TEST_PACKAGES))
+ALL_LDFLAGS := -pie -Wl,-z,relro,-z,now -pthread $(LDFLAGS)
+ifneq ($(SANITIZE),)
+ALL_CFLAGS  += -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer
+ALL_LDFLAGS += -fsanitize=$(SANITIZE)
+endif
+LIBS := $(call pkg_libs,$(PACKAGES)) -ltpl
+
+# ---- what there is ---------------------------------------------------------
+
+DAEMONS := $(patsubst daemons/%/main.c,%,$(wildcard daemons/*/main.c))
+COMMANDS := $(patsubst clients/%/main.c,%,$(wildcard clients/*/main.c))
+
+COMMON_SRC := $(wildcard common/*/*.c)
+DAEMON_SRC := $(filter-out %/main.c,$(wildcard daemons/*/*.c))
+CLIENT_SRC := $(filter-out %/main.c,$(wildcard clients/*/*.c))
+TESTLIB_SRC := $(wildcard tests/lib/*.c)
+MAIN_SRC := $(wildcard daemons/*/main.c clients/*/main.c)
+
+UNIT := $(patsubst %.c,%,$(wildcard tests/unit/test_*.c))
+CRASH := $(patsubst %.c,%,$(wildcard tests/crash/test_*.c))
+SYSTEM := $(patsubst %.c,%,$(wildcard tests/system/test_*.c))
+SYSTEM_SH := $(wildcard tests/system/*.sh)
+FUZZ := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+BENCH := $(patsubst bench/%.c,%,$(wildcard bench/bench_*.c))
+EXAMPLES := $(patsubst %.c,%,$(wildcard examples/*/*.c))
+
+obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
+
+BIN := $(DAEMONS:%=$(B)/bin/cairn-%) $(COMMANDS:%=$(B)/bin/%)
+EXAMPLE_BIN := $(EXAMPLES:%=$(B)/%)
+TEST_BIN := $(UNIT:%=$(B)/%) $(CRASH:%=$(B)/%) $(SYSTEM:%=$(B)/%)
+
+# `make V=1` shows whole commands.
+ifeq ($(V),)
+say = @echo '  $(1)  $(patsubst $(B)/%,%,$@)';
+else
+say =
+endif
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SECONDARY:
+.PHONY: all examples tests check check-unit check-crash check-system fuzz \
+    fuzz-build bench lint format install uninstall clean help
+
+## all: the daemons, the command and the examples
+all: $(BIN) $(EXAMPLE_BIN)
+
+$(B)/libcairn.a: $(call obj,$(COMMON_SRC))
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(call say,AR)ar rcs $@ $^
+
+# Behaviour without main(), so that tests can call it.
+$(B)/libdaemons.a: $(call obj,$(DAEMON_SRC) $(CLIENT_SRC))
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(call say,AR)ar rcs $@ $^
+
+$(B)/libtest.a: $(call obj,$(TESTLIB_SRC))
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(call say,AR)ar rcs $@ $^
+
+$(B)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
+
+$(B)/bin/cairn-%: $(B)/obj/daemons/%/main.o $(B)/libdaemons.a $(B)/libcairn.a
+	@mkdir -p $(@D)
+	$(call say,LD)$(CC) $(ALL_LDFLAGS) $^ -o $@ $(LIBS) $(call pkg_libs,$(PROJECTOR_PACKAGES))
+
+$(COMMANDS:%=$(B)/bin/%): $(B)/bin/%: $(B)/obj/clients/%/main.o $(B)/libdaemons.a $(B)/libcairn.a
+	@mkdir -p $(@D)
+	$(call say,LD)$(CC) $(ALL_LDFLAGS) $^ -o $@ $(LIBS) $(call pkg_libs,$(CLIENT_PACKAGES))
+
+$(EXAMPLE_BIN): $(B)/%: $(B)/obj/%.o $(B)/libdaemons.a $(B)/libcairn.a
+	@mkdir -p $(@D)
+	$(call say,LD)$(CC) $(ALL_LDFLAGS) $^ -o $@ $(LIBS) $(call pkg_libs,$(CLIENT_PACKAGES) $(PROJECTOR_PACKAGES))
+
+$(TEST_BIN): $(B)/%: $(B)/obj/%.o $(B)/libtest.a $(B)/libdaemons.a $(B)/libcairn.a
+	@mkdir -p $(@D)
+	$(call say,LD)$(CC) $(ALL_LDFLAGS) $^ -o $@ $(LIBS) $(call pkg_libs,$(TEST_PACKAGES) $(CLIENT_PACKAGES) $(PROJECTOR_PACKAGES))
+
+-include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
+
+# ---- tests -----------------------------------------------------------------
+
+## tests: build every test, run none
+tests: all $(TEST_BIN)
+
+## check: unit, crash and system tests, with the counts at the end
+check: all tests
+	@scripts/run-tests $(B) unit crash system
+
+## check-unit check-crash check-system: one kind of them
+check-unit check-crash check-system: check-%: all tests
+	@scripts/run-tests $(B) $*
+
+# ---- fuzzing (clang, libFuzzer) --------------------------------------------
+
+FUZZ_B := build/fuzz
+FUZZ_CFLAGS := -std=gnu11 -O1 -g -D_GNU_SOURCE -Icommon -Idaemons -Iclients -Itests \
+    -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
+    $(call pkg_cflags,$(PACKAGES))
+FUZZ_SECONDS ?= 10
+FUZZ_BIN := $(FUZZ:%=$(FUZZ_B)/%)
+
+$(FUZZ_B)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(call say,CC)clang $(FUZZ_CFLAGS) -MMD -MP -c $< -o $@
+
+$(FUZZ_BIN): $(FUZZ_B)/%: $(FUZZ_B)/obj/tests/fuzz/%.o $(patsubst %.c,$(FUZZ_B)/obj/%.o,$(COMMON_SRC))
+	$(call say,LD)clang -fsanitize=fuzzer,address,undefined $^ -o $@ $(LIBS)
+
+-include $(shell find $(FUZZ_B)/obj -name '*.d' 2>/dev/null)
+
+## fuzz-build: build the fuzz targets
+fuzz-build: $(FUZZ_BIN)
+
+## fuzz: run every fuzz target for FUZZ_SECONDS (10) under ASan and UBSan
+fuzz: fuzz-build
+	@scripts/run-fuzz $(FUZZ_B) $(FUZZ_SECONDS) $(FUZZ)
+
+# ---- benchmarks ------------------------------------------------------------
+
+BENCH_BIN := $(BENCH:%=$(B)/bench/%)
+
+$(BENCH_BIN): $(B)/bench/%: $(B)/obj/bench/%.o $(B)/libtest.a $(B)/libdaemons.a $(B)/libcairn.a
+	@mkdir -p $(@D)
+	$(call say,LD)$(CC) $(ALL_LDFLAGS) $^ -o $@ $(LIBS) $(call pkg_libs,$(CLIENT_PACKAGES) $(PROJECTOR_PACKAGES) $(TEST_PACKAGES))
+
+## bench: print rates, each next to the machine's own floor in the same run
+bench: all $(BENCH_BIN)
+	@bench/run $(B)
+
+# ---- order -----------------------------------------------------------------
+
+C_FILES := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
+
+## lint: format, include direction, cppcheck, shellcheck, clang-tidy
+lint:
+	@scripts/lint
+
+## format: lay out every C file as .clang-format says
+format:
+	clang-format -i $(C_FILES)
+
+# ---- installing ------------------------------------------------------------
+
+## install: programs, units, configuration and manuals, below DESTDIR/PREFIX
+install: all
+	@scripts/install "$(B)" "$(DESTDIR)" "$(PREFIX)"
+
+## clean: remove every build
+clean:
+	rm -rf build
+
+## help: this list
+help:
+	@sed -n 's/^## //p' $(firstword $(MAKEFILE_LIST)) | \
+	    awk -F': ' '{ printf "  %-42s %s\n", $$1, $$2 }'
+	@echo
+	@echo "  CC=clang, SANITIZE=address,undefined or SANITIZE=thread choose a variant;"
+	@echo "  each has its own folder below build/."

@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "store/evlog_impl.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- the list of segments ---------------------------------------------- */
+
+static int
+entries_add(struct evlog *log, uint64_t first_position)
+{
+    if (log->count == log->capacity) {
+        size_t capacity = log->capacity == 0 ? 16 : log->capacity * 2;
+        struct evlog_entry *entries =
+            reallocarray(log->entries, capacity, sizeof *entries);
+
+        if (entries == NULL)
+            return -ENOMEM;
+        log->entries = entries;
+        log->capacity = capacity;
+    }
+    log->entries[log->count++] = (struct evlog_entry){
+        .first_position = first_position,
+    };
+    return 0;
+}
+
+static int
+entries_add_name(void *arg, const char *name)
+{
+    uint64_t first_position;
+
+    return segment_name_parse(name, &first_position)
+        ? entries_add(arg, first_position)
+        : 0;
+}
+
+static int
+entries_compare(const void *a, const void *b)
+{
+    const struct evlog_entry *left = a, *right = b;
+
+    return (left->first_position > right->first_position) -
+        (left->first_position < right->first_position);
+}
+
+/* The last segment knows its number; so many there must be. */
+static int
+entries_check(struct evlog *log, struct err *err)
+{
+    struct evlog_entry *last = &log->entries[log->count - 1];
+    int rc = segment_open(log->sys, log->dir, last->first_position,
+                          &last->segment, err);
+
+    if (rc < 0)
+        return rc;
+    log->map_count = 1;
+    log->id = last->segment->info.log_id;
+    if (last->segment->info.number != log->count)
+        return err_set(err, -CAIRN_EDAMAGED,
+                       "log %s: %zu segments are there, but the last one, "
+                       "which begins at position %" PRIu64 ", has number "
+                       "%" PRIu64 ": put the missing ones back",
+                       log->dir, log->count, last->first_position,
+                       last->segment->info.number);
+    if (log->entries[0].first_position != 1)
+        return err_set(err, -CAIRN_EDAMAGED,
+                       "log %s: the first segment begins at position "
+                       "%" PRIu64 ", not at 1",
+                       log->dir, log->entries[0].first_position);
+    return 0;
+}
+
+int
+evlog_open(const struct sys *sys, const char *dir, struct evlog **ret_log,
+           struct err *err)
+{
+    struct evlog *log = calloc(1, sizeof *log);
+    int rc;
+
+    if (log == NULL)
+        return err_sys(err, -ENOMEM, "log %s", dir);
+    log->sys = sys;
+    if (snprintf(log->dir, sizeof log->dir, "%s", dir) >=
+        (int)sizeof log->dir) {
+        rc = err_sys(err, -ENAMETOOLONG, "log %s", dir);
+        goto fail;
+    }
+    rc = sys_call(sys, list, dir, entries_add_name, log);
+    if (rc < 0) {
+        (void)err_sys(err, rc, "log %s: cannot list the directory", dir);
+        goto fail;
+    }
+    if (log->count == 0) {
+        rc = err_set(err, -ENOENT, "log %s: there is no segment in it", dir);
+        goto fail;
+    }
+    qsort(log->entries, log->count, sizeof *log->entries, entries_compare);
+    rc = entries_check(log, err);
+    if (rc < 0)
+        goto fail;
+    *ret_log = log;
+    return 0;
+
+fail:
+    evlog_close(&log);
+    return rc;
+}
+
+void
+evlog_close(struct evlog **log)
+{
+    struct evlog *l = *log;
+
+    *log = NULL;
+    if (l == NULL)
+        return;
+    for (size_t i = 0; i < l->count; i++) {
+        segment_unref(&l->entries[i].segment);
+        index_free(&l->entries[i].index);
+    }
+    free(l->entries);
+    free(l);
+}
+
+const struct sys *
+evlog_sys(const struct evlog *log)
+{
+    return log->sys;
+}
+
+const char *
+evlog_dir(const struct evlog *log)
+{
+    return log->dir;
+}
+
+struct uuid
+evlog_id(const struct evlog *log)
+{
+    return log->id;
+}
+
+uint64_t
+evlog_segment_count(const struct evlog *log)
+{
+    return log->count;
+}
+
+uint64_t
+evlog_segment_first(const struct evlog *log, uint64_t number)
+{
+    return log->entries[number - 1].first_position;
+}
+
+static void
+evict_one(struct evlog *log)
+{
+    struct evlog_entry *oldest = NULL;
+
+    for (size_t i = 0; i < log->count; i++) {
+        struct evlog_entry *e = &log->entries[i];
+
+        if (e->segment != NULL && (oldest == NULL || e->used < oldest->used))
+            oldest = e;
+    }
+    if (oldest != NULL) {
+        segment_unref(&oldest->segment);
+        log->map_count--;
+    }
+}
+
+static int
+map_segment(struct evlog *log, uint64_t number, struct err *err)
+{
+    struct evlog_entry *e = &log->entries[number - 1];
+    struct segment *segment;
+    int rc = segment_open(log->sys, log->dir, e->first_position, &segment, err);
+
+    if (rc < 0)
+        return rc;
+    if (segment->info.number != number ||
+        !uuid_equal(segment->info.log_id, log->id)) {
+        bool other = !uuid_equal(segment->info.log_id, log->id);
+
+        segment_unref(&segment);
+        return err_set(err, other ? -CAIRN_EOTHERLOG : -CAIRN_EDAMAGED,
+                       "log %s: the segment that begins at position %" PRIu64
+                       " %s",
+                       log->dir, e->first_position,
+                       other ? "belongs to another log"
+                             : "has another number than its place");
+    }
+    if (log->map_count == EVLOG_MAPS_MAX)
+        evict_one(log);
+    e->segment = segment;
+    log->map_count++;
+    return 0;
+}
+
+int
+evlog_segment(struct evlog *log, uint64_t number, struct segment **ret_segment,
+              struct err *err)
+{
+    struct evlog_entry *e;
+    int rc;
+
+    if (number == 0 || number > log->count)
+        return err_set(err, -CAIRN_EDAMAGED,
+                       "log %s: something points to segment number %" PRIu64
+                       ", but there are %zu",
+                       log->dir, number, log->count);
+    e = &log->entries[number - 1];
+    e->used = ++log->clock;
+    if (e->segment == NULL) {
+        rc = map_segment(log, number, err);
+        if (rc < 0)
+            return rc;
+    }
+    *ret_segment = e->segment;
+    return 0;
+}
+
+int
+evlog_look_for_segment(struct evlog *log, uint64_t first_position,
+                       struct err *err)
+{
+    char path[PATH_LEN_MAX];
+    struct segment *segment;
+    int fd, rc;
+
+    if (first_position <= log->entries[log->count - 1].first_position)
+        return 0;
+    rc = segment_path(path, log->dir, first_position);
+    if (rc < 0)
+        return err_sys(err, rc, "log %s", log->dir);
+    fd = sys_call(log->sys, open, path, SYS_READ);
+    if (fd == -ENOENT)
+        return 0;
+    if (fd < 0)
+        return err_sys(err, fd, "cannot open %s", path);
+    sys_call(log->sys, close, fd);
+
+    rc = entries_add(log, first_position);
+    if (rc < 0)
+        return err_sys(err, rc, "log %s", log->dir);
+    rc = evlog_segment(log, log->count, &segment, err);
+    if (rc < 0) {
+        log->count--;
+        return rc;
+    }
+    return 1;
+}
+
+/* ---- records ----------------------------------------------------------- */
+
+int
+evlog_damaged(const struct evlog *log, uint64_t address, struct err *err,
+              const char *what)
+{
+    uint64_t number = address_segment(address);
+    uint64_t first = number >= 1 && number <= log->count
+        ? log->entries[number - 1].first_position
+        : 0;
+
+    return err_set(err, -CAIRN_EDAMAGED,
+                   "log %s: segment %020" PRIu64 SEGMENT_SUFFIX
+                   ", byte %" PRIu64 ": %s",
+                   log->dir, first, address_offset(address), what);
+}
+
+int
+evlog_bytes_at(struct evlog *log, uint64_t address, const uint8_t **ret_p,
+               size_t *ret_left, struct err *err)
+{
+    struct segment *segment;
+    uint64_t offset = address_offset(address);
+    int rc = evlog_segment(log, address_segment(address), &segment, err);
+
+    if (rc < 0)
+        return rc;
+    if (offset < SECTOR_LEN || offset > segment->data_end)
+        return evlog_damaged(log, address, err,
+                             "something points here, but the "
+                             "data area does not reach here");
+    *ret_p = segment->data + offset;
+    *ret_left = (size_t)(segment->data_end - offset);
+    return 0;
+}
+
+int
+evlog_event_at(struct evlog *log, uint64_t address, struct event *ret_event,
+               struct err *err)
+{
+    const uint8_t *p;
+    size_t left;
+    int rc = evlog_bytes_at(log, address, &p, &left, err);
+
+    if (rc < 0)
+        return rc;
+    if (event_decode(p, left, ret_event) < 0)
+        return evlog_damaged(log, address, err,
+                             "no valid event, but a link or the "
+                             "version table points here");
+    return 0;
+}
+
+int
+evlog_commit_at(struct evlog *log, uint64_t address, struct commit *ret_commit,
+                struct err *err)
+{
+    const uint8_t *p;
+    size_t left;
+    int rc = evlog_bytes_at(log, address, &p, &left, err);
+
+    if (rc < 0)
+        return rc;
+    if (commit_decode(p, left, ret_commit) < 0)
+        return evlog_damaged(log, address, err,
+                             "no valid commit, but something points here");
+    return 0;
+}
+
+int
+evlog_settle(struct evlog *log, struct cursor *cursor, struct event *ret_event,
+             struct err *err)
+{
+    for (;;) {
+        const uint8_t *p;
+        size_t left;
+        enum record_kind kind;
+        uint32_t len;
+        int rc = evlog_bytes_at(log, cursor->address, &p, &left, err);
+
+        if (rc < 0)
+            return rc;
+        if (left < sizeof(struct record_prefix) ||
+            bytes_all_zero(p, sizeof(struct record_prefix))) {
+            uint64_t number = address_segment(cursor->address) + 1;
+
+            if (number > log->count) {
+                rc = evlog_look_for_segment(log, cursor->position, err);
+                if (rc < 0)
+                    return rc;
+            }
+            if (number > log->count ||
+                log->entries[number - 1].first_position != cursor->position)
+                return evlog_damaged(
+                    log, cursor->address, err,
+                    "the data ends before the watermark, and no "
+                    "segment goes on from here");
+            cursor->address = address_of(number, SECTOR_LEN);
+            continue;
+        }
+        if (record_check(p, left, &kind, &len) < 0)
+            return evlog_damaged(log, cursor->address, err,
+                                 "checksum mismatch, or no record");
+        if (kind != RECORD_EVENT) {
+            cursor->address += len;
+            continue;
+        }
+        if (event_view(p, left, ret_event) < 0 ||
+            ret_event->position != cursor->position)
+            return evlog_damaged(
+                log, cursor->address, err,
+                "an event with another position than its place");
+        return 0;
+    }
+}
+
+int
+evlog_next(struct evlog *log, struct cursor *cursor, uint64_t watermark,
+           struct event *ret_event, struct err *err)
+{
+    struct cursor next = *cursor;
+    int rc;
+
+    if (next.position > watermark)
+        return 0;
+    rc = evlog_settle(log, &next, ret_event, err);
+    if (rc < 0)
+        return rc;
+    if (event_check_body(ret_event) < 0)
+        return evlog_damaged(log, next.address, err,
+                             "checksum mismatch in the data of an event");
+    next.address += ret_event->record_len;
+    next.position++;
+    *cursor = next;
+    return 1;
+}
+
+int
+evlog_range(struct evlog *log, struct cursor *cursor, uint64_t watermark,
+            size_t len_max, uint32_t event_max, struct log_range *ret_range,
+            struct err *err)
+{
+    struct cursor behind = *cursor; /* the last event taken */
+    struct segment *segment;
+    uint64_t start = 0, len = 0;
+    uint32_t count = 0;
+    int rc;
+
+    while (count < event_max && behind.position <= watermark) {
+        struct cursor at = behind;
+        struct event event;
+
+        rc = evlog_settle(log, &at, &event, err);
+        if (rc < 0 && count == 0)
+            return rc;
+        if (rc < 0) /* the next call will meet it again, and say so */
+            break;
+        if (count == 0)
+            start = at.address;
+        if (address_segment(at.address) != address_segment(start) ||
+            (count > 0 && at.address + event.record_len - start > len_max))
+            break;
+        len = at.address + event.record_len - start;
+        count++;
+        behind = (struct cursor){ start + len, at.position + 1 };
+    }
+    if (count == 0)
+        return 0;
+    rc = evlog_segment(log, address_segment(start), &segment, err);
+    if (rc < 0)
+        return rc;
+    *ret_range = (struct log_range){
+        .data = segment->data + address_offset(start),
+        .len = (size_t)len,
+        .event_count = count,
+        .segment = segment_ref(segment),
+    };
+    *cursor = behind;
+    return 1;
+}

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* group - the part of the appender that makes groups durable. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/crc32c.h"
+#include "store/appender_impl.h"
+
+int
+groups_init(struct appender *ap)
+{
+    for (int i = 0; i < 2; i++) {
+        ap->groups[i].data = aligned_alloc(
+            SYS_UNCACHED_UNIT,
+            align_up(ap->options.group_len_max, SYS_UNCACHED_UNIT));
+        if (ap->groups[i].data == NULL)
+            return -ENOMEM;
+        id_set_init(&ap->groups[i].ids);
+    }
+    ap->open = &ap->groups[0];
+    return 0;
+}
+
+void
+groups_free(struct appender *ap)
+{
+    for (int i = 0; i < 2; i++) {
+        free(ap->groups[i].data);
+        overlay_free(&ap->groups[i].overlay);
+        id_set_free(&ap->groups[i].ids);
+    }
+}
+
+/* ---- room -------------------------------------------------------------- */
+
+/* Where the next group begins, and how long its segment is. */
+static void
+next_start(const struct appender *ap, uint64_t *ret_address,
+           uint64_t *ret_segment_len)
+{
+    *ret_address = ap->tail.address;
+    *ret_segment_len = ap->active.info.segment_len;
+    if (ap->closed != NULL) {
+        *ret_address = ap->closed->address + ap->closed->len;
+        if (ap->closed->begins_segment)
+            *ret_segment_len = ap->closed->info.segment_len;
+    }
+}
+
+/* Whether the version table can take what is in memory and one group more. */
+static bool
+table_has_room(const struct appender *ap)
+{
+    uint64_t keys = table_key_count(ap->table) + ap->open->overlay.count +
+        (ap->closed == NULL ? 0 : ap->closed->overlay.count);
+
+    return keys < table_slot_count(ap->table) / 4 * 3;
+}
+
+/* Gives the empty open group its place. */
+static void
+group_start(struct appender *ap, uint64_t address, bool begins_segment)
+{
+    struct group_buf *group = ap->open;
+    const struct group_buf *before = ap->closed;
+
+    group->number = (before == NULL ? ap->tail.group : before->number) + 1;
+    group->first_position =
+        (before == NULL ? ap->tail.position : before->last_position) + 1;
+    group->last_position = group->first_position - 1;
+    group->address = address;
+    group->begins_segment = begins_segment;
+    group->data_bytes = 0;
+    group->commit_count = 0;
+    group->len = sizeof(struct group_header);
+    if (begins_segment)
+        ap->prepared = false;
+}
+
+enum append_code
+group_reserve(struct appender *ap, uint32_t commit_len)
+{
+    uint64_t len = sizeof(struct group_header) + (uint64_t)commit_len;
+    uint64_t address, segment_len, room, whole;
+
+    next_start(ap, &address, &segment_len);
+    whole = segment_data_end(ap->options.segment_len) - SECTOR_LEN;
+    if (len > ap->options.group_len_max || len > whole)
+        return APPEND_TOO_LARGE;
+    if (!table_has_room(ap))
+        return ap->grow_failed ? APPEND_NO_SPACE : APPEND_NOT_READY;
+
+    if (ap->open->len > 0) {
+        segment_len =
+            ap->open->begins_segment ? ap->options.segment_len : segment_len;
+        room =
+            segment_data_end(segment_len) - address_offset(ap->open->address);
+        if (room > ap->options.group_len_max)
+            room = ap->options.group_len_max;
+        return ap->open->len + (uint64_t)commit_len <= room ? APPEND_ACCEPTED
+                                                            : APPEND_GROUP_FULL;
+    }
+    room = segment_data_end(segment_len) - address_offset(address);
+    if (len <= room) {
+        group_start(ap, address, false);
+        return APPEND_ACCEPTED;
+    }
+    if (ap->full.fd >= 0)
+        return ap->seal_failed ? APPEND_NO_SPACE : APPEND_NOT_READY;
+    if (!ap->prepared)
+        return ap->prepare_failed ? APPEND_NO_SPACE : APPEND_NOT_READY;
+    group_start(ap, address_of(address_segment(address) + 1, SECTOR_LEN), true);
+    return APPEND_ACCEPTED;
+}
+
+/* ---- closing and syncing ----------------------------------------------- */
+
+void
+appender_close_group(struct appender *ap)
+{
+    struct group_buf *group = ap->open;
+    uint32_t padded = (uint32_t)align_up(group->len, SECTOR_LEN);
+
+    pad_encode(group->data + group->len, padded - group->len);
+    group->len = padded;
+    if (group->begins_segment)
+        group->info = (struct segment_info){
+            .log_id = ap->active.info.log_id,
+            .number = ap->active.info.number + 1,
+            .first_position = group->first_position,
+            .segment_len = ap->options.segment_len,
+            .created_us = group->time_us,
+            .prev_group = ap->tail.group,
+            .prev_time_us = ap->tail.time_us,
+            .ids_time_max_ms = ap->id_times.time_max_ms,
+            .ids_other_count = ap->id_times.other_count,
+            .prev_crc = ap->tail.crc,
+        };
+    group->fd = ap->active.fd;
+    ap->closed = group;
+    ap->open = group == &ap->groups[0] ? &ap->groups[1] : &ap->groups[0];
+}
+
+static void
+header_encode(const struct appender *ap, struct group_buf *group)
+{
+    const uint8_t *body = group->data + sizeof(struct group_header);
+    struct group_header h = {
+        .prefix.shape = record_shape(RECORD_GROUP, sizeof h),
+        .log_id = ap->active.info.log_id,
+        .number = le64_of(group->number),
+        .address = le64_of(group->address),
+        .first_position = le64_of(group->first_position),
+        .last_position = le64_of(group->last_position),
+        .group_len = le32_of(group->len),
+        .commit_count = le32_of(group->commit_count),
+        .body_crc = le32_of(crc32c(body, group->len - sizeof h)),
+        .prev_crc = le32_of(ap->tail.crc),
+        /* The first sector has the header, so it is none of them. */
+        .zero_sectors = le32_of(
+            zero_sectors(group->data + SECTOR_LEN, group->len - SECTOR_LEN)),
+        .time_us = le64_of(group->time_us),
+    };
+
+    memcpy(group->data, &h, sizeof h);
+    record_seal(group->data);
+    memcpy(&h, group->data, sizeof h);
+    group->crc = le32_get(h.prefix.crc);
+}
+
+int
+appender_sync(struct appender *ap, struct err *err)
+{
+    struct group_buf *group = ap->closed;
+    int rc;
+
+    header_encode(ap, group);
+    if (group->begins_segment) {
+        rc = segment_begin(ap->sys, ap->dir, &group->info, &group->fd, err);
+        if (rc < 0)
+            return rc;
+    }
+    rc = sys_call(ap->sys, write, group->fd, group->data, group->len,
+                  address_offset(group->address));
+    if (rc == 0)
+        rc = sys_call(ap->sys, sync, group->fd);
+    if (rc < 0)
+        return err_sys(err, rc,
+                       "log %s: cannot make group %" PRIu64 " durable "
+                       "(segment number %" PRIu64 ", byte %" PRIu64 ")",
+                       ap->dir, group->number, address_segment(group->address),
+                       address_offset(group->address));
+    return 0;
+}
+
+/* ---- settling ---------------------------------------------------------- */
+
+int
+growing_add(struct growing *growing, const struct commit *commit,
+            uint64_t offset)
+{
+    int rc = index_add(&growing->index, commit->first_position, offset);
+
+    if (rc == 0)
+        rc = id_set_add(&growing->ids, commit->command_id, (uint32_t)offset);
+    if (rc == 0)
+        growing->commit_count++;
+    return rc;
+}
+
+void
+growing_free(const struct sys *sys, struct growing *growing)
+{
+    if (growing->fd >= 0)
+        sys_call(sys, close, growing->fd);
+    index_free(&growing->index);
+    id_set_free(&growing->ids);
+    *growing = (struct growing){ .fd = -1 };
+}
+
+/* The segment that was growing is full; the group has begun another. */
+static int
+roll(struct appender *ap, const struct group_buf *group, struct err *err)
+{
+    int rc = evlog_look_for_segment(ap->log, group->first_position, err);
+
+    if (rc == 0)
+        rc =
+            err_set(err, -CAIRN_EDAMAGED,
+                    "log %s: the segment that was just made has gone", ap->dir);
+    if (rc < 0)
+        return rc;
+    if (ap->active.fd >= 0) {
+        ap->full = ap->active;
+        ap->full_end = ap->tail;
+    } else { /* it was sealed when the log was opened */
+        growing_free(ap->sys, &ap->active);
+    }
+    ap->active = (struct growing){ .fd = group->fd, .info = group->info };
+    id_set_init(&ap->active.ids);
+    ap->old_times = ap->id_times;
+    return 0;
+}
+
+static int
+note_commits(struct appender *ap, const struct group_buf *group,
+             struct err *err)
+{
+    size_t at = sizeof(struct group_header);
+
+    for (uint32_t i = 0; i < group->commit_count; i++) {
+        struct commit commit;
+        int rc = commit_decode(group->data + at, group->len - at, &commit);
+
+        if (rc == 0)
+            rc = growing_add(&ap->active, &commit,
+                             address_offset(group->address) + at);
+        if (rc < 0)
+            return err_sys(err, rc, "log %s: group %" PRIu64, ap->dir,
+                           group->number);
+        id_times_add(&ap->id_times, commit.command_id);
+        at += commit.commit_len;
+    }
+    return 0;
+}
+
+/* Puts the newest event of each key of the group into the table. */
+static int
+note_keys(struct appender *ap, const struct group_buf *group, struct err *err)
+{
+    for (uint32_t i = 0; i < group->overlay.count; i++) {
+        const struct overlay_entry *entry = &group->overlay.entries[i];
+        uint64_t at = entry->address - group->address;
+        struct key key = { .kind = entry->kind, .hash = entry->hash };
+        struct event event;
+        int rc = event_view(group->data + at, group->len - at, &event);
+
+        if (rc < 0)
+            return err_sys(err, rc, "log %s: group %" PRIu64, ap->dir,
+                           group->number);
+        key.name = key.kind == KEY_STREAM ? event.stream
+            : key.kind == KEY_TAG ? event_tag_link(&event, entry->tag).name
+                                  : event.type;
+        rc = table_put(ap->table, &key, entry->address,
+                       entry->first && key.kind != KEY_TYPE, &ap->source, err);
+        if (rc < 0)
+            return err_wrap(err, "log %s: group %" PRIu64, ap->dir,
+                            group->number);
+    }
+    return 0;
+}
+
+int
+appender_settle(struct appender *ap, struct err *err)
+{
+    struct group_buf *group = ap->closed;
+    uint64_t event_count = group->last_position - group->first_position + 1;
+    int rc = 0;
+
+    if (group->begins_segment)
+        rc = roll(ap, group, err);
+    if (rc == 0)
+        rc = note_commits(ap, group, err);
+    if (rc == 0)
+        rc = note_keys(ap, group, err);
+    if (rc < 0) {
+        ap->failed = true;
+        return rc;
+    }
+    ap->tail = (struct tail){
+        .position = group->last_position,
+        .time_us = group->time_us,
+        .group = group->number,
+        .address = group->address + group->len,
+        .crc = group->crc,
+    };
+    ap->bytes_written += group->len;
+    control_count(ap->control, COUNT_COMMITS, group->commit_count);
+    control_count(ap->control, COUNT_EVENTS, event_count);
+    control_count(ap->control, COUNT_GROUPS, 1);
+    control_count(ap->control, COUNT_SYNCS, 1);
+    control_count(ap->control, COUNT_BYTES, group->len);
+    control_count(ap->control, COUNT_DATA_BYTES, group->data_bytes);
+    control_set_watermark(ap->control, ap->tail.position, ap->tail.time_us);
+
+    group->len = 0;
+    group->commit_count = 0;
+    overlay_clear(&group->overlay);
+    id_set_clear(&group->ids);
+    ap->closed = NULL;
+    return 0;
+}

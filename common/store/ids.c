@@ -1,0 +1,484 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "store/ids.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <sodium.h>
+
+#include "base/crc32c.h"
+
+#define IDS_MAGIC "CAIRNIDS"
+#define IDS_SLOTS_MIN 64u
+#define IDS_MAPS_MAX 1024u /* files mapped at a time */
+
+/*
+ *   off  size  field
+ *     0     8  magic       "CAIRNIDS"
+ *     8    16  log_id
+ *    24     8  number      of the segment
+ *    32     4  slot_count  a power of two
+ *    36     4  count       of ids
+ *    40    16  hash_key
+ *    56     4  body_crc    CRC-32C of the slots
+ *    60     4  crc         CRC-32C of [0, 60)
+ */
+struct ids_header {
+    uint8_t magic[8];
+    struct uuid log_id;
+    struct le64 number;
+    struct le32 slot_count, count;
+    uint8_t hash_key[crypto_shorthash_KEYBYTES];
+    struct le32 body_crc, crc;
+};
+
+_Static_assert(sizeof(struct ids_header) == 64, "format");
+_Static_assert(sizeof((struct id_set){ 0 }.hash_key) ==
+                   crypto_shorthash_KEYBYTES,
+               "key");
+
+/* ---- one set ----------------------------------------------------------- */
+
+void
+id_set_init(struct id_set *set)
+{
+    *set = (struct id_set){ 0 };
+    randombytes_buf(set->hash_key, sizeof set->hash_key);
+}
+
+void
+id_set_free(struct id_set *set)
+{
+    free(set->slots);
+    set->slots = NULL;
+    set->slot_count = set->count = 0;
+}
+
+void
+id_set_clear(struct id_set *set)
+{
+    if (set->count > 0)
+        memset(set->slots, 0, set->slot_count * sizeof *set->slots);
+    set->count = 0;
+}
+
+static uint64_t
+id_hash(const struct id_set *set, struct uuid id)
+{
+    uint64_t hash;
+
+    (void)crypto_shorthash((uint8_t *)&hash, id.b, sizeof id.b, set->hash_key);
+    return hash;
+}
+
+/* Where the hash of an id lies in a slot, and where its search begins: the
+ * fingerprint must hold the bits that place it, so that a set can grow. */
+static void
+place(uint64_t *slots, uint32_t slot_count, uint64_t slot)
+{
+    uint32_t mask = slot_count - 1;
+    uint32_t i = (uint32_t)(slot >> 32) & mask;
+
+    while (slots[i] != 0)
+        i = (i + 1) & mask;
+    slots[i] = slot;
+}
+
+static int
+grow(struct id_set *set)
+{
+    uint32_t slot_count =
+        set->slot_count == 0 ? IDS_SLOTS_MIN : set->slot_count * 2;
+    uint64_t *slots = calloc(slot_count, sizeof *slots);
+
+    if (slots == NULL)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < set->slot_count; i++)
+        if (set->slots[i] != 0)
+            place(slots, slot_count, set->slots[i]);
+    free(set->slots);
+    set->slots = slots;
+    set->slot_count = slot_count;
+    return 0;
+}
+
+int
+id_set_add(struct id_set *set, struct uuid id, uint32_t offset)
+{
+    if (set->count >= set->slot_count / 2) {
+        int rc = grow(set);
+
+        if (rc < 0)
+            return rc;
+    }
+    place(set->slots, set->slot_count,
+          id_hash(set, id) >> 32 << 32 | offset / RECORD_UNIT);
+    set->count++;
+    return 0;
+}
+
+bool
+id_set_candidate(const struct id_set *set, struct uuid id, uint32_t *probe,
+                 uint32_t *ret_offset)
+{
+    uint32_t mask = set->slot_count - 1;
+    uint32_t print;
+
+    if (set->count == 0)
+        return false;
+    print = (uint32_t)(id_hash(set, id) >> 32);
+    while (*probe < set->slot_count) {
+        uint64_t slot = set->slots[(print + (*probe)++) & mask];
+
+        if (slot == 0)
+            return false;
+        if (slot >> 32 == print) {
+            *ret_offset = (uint32_t)slot * RECORD_UNIT;
+            return true;
+        }
+    }
+    return false;
+}
+
+void
+id_times_add(struct id_times *times, struct uuid id)
+{
+    uint64_t time_ms;
+
+    if (!uuid_time_ms(id, &time_ms))
+        times->other_count++;
+    else if (time_ms > times->time_max_ms)
+        times->time_max_ms = time_ms;
+}
+
+bool
+id_times_may_hold(const struct id_times *times, struct uuid id)
+{
+    uint64_t time_ms;
+
+    return uuid_time_ms(id, &time_ms) ? time_ms <= times->time_max_ms
+                                      : times->other_count > 0;
+}
+
+/* ---- files ------------------------------------------------------------- */
+
+static int
+ids_path(char path[PATH_LEN_MAX], const char *dir, uint64_t first_position,
+         const char *suffix)
+{
+    char name[40];
+
+    (void)snprintf(name, sizeof name, "%020" PRIu64 "%s", first_position,
+                   suffix);
+    return store_path(path, dir, name);
+}
+
+int
+ids_write(const struct sys *sys, const char *dir, struct uuid log_id,
+          uint64_t number, uint64_t first_position, const struct id_set *set,
+          struct err *err)
+{
+    size_t body_len = set->slot_count * sizeof *set->slots;
+    struct ids_header h = {
+        .magic = IDS_MAGIC,
+        .log_id = log_id,
+        .number = le64_of(number),
+        .slot_count = le32_of(set->slot_count),
+        .count = le32_of(set->count),
+        .body_crc = le32_of(crc32c(set->slots, body_len)),
+    };
+    char tmp[PATH_LEN_MAX], path[PATH_LEN_MAX];
+    int fd, rc = ids_path(path, dir, first_position, ".ids");
+
+    memcpy(h.hash_key, set->hash_key, sizeof h.hash_key);
+    h.crc = le32_of(crc32c(&h, offsetof(struct ids_header, crc)));
+    if (rc == 0)
+        rc = ids_path(tmp, dir, first_position, ".ids.tmp");
+    if (rc < 0)
+        return err_sys(err, rc, "%s", dir);
+    fd = sys_call(sys, open, tmp, SYS_CREATE);
+    if (fd < 0)
+        return err_sys(err, fd, "cannot create %s", tmp);
+    rc = sys_call(sys, write, fd, &h, sizeof h, 0);
+    if (rc == 0)
+        rc = sys_call(sys, write, fd, set->slots, body_len, sizeof h);
+    if (rc == 0)
+        rc = sys_call(sys, sync, fd);
+    sys_call(sys, close, fd);
+    if (rc == 0)
+        rc = sys_call(sys, rename, tmp, path);
+    if (rc == 0)
+        rc = sys_call(sys, sync_dir, dir);
+    if (rc < 0) {
+        (void)sys_call(sys, remove, tmp); /* emptied next time anyway */
+        return err_sys(err, rc, "cannot write %s", path);
+    }
+    return 0;
+}
+
+/* A file of ids, mapped; `set` borrows from the map. */
+struct ids_file {
+    void *data; /* NULL: not mapped */
+    size_t len;
+    struct id_set set;
+    bool in_memory; /* it could not be written: the set owns its slots */
+};
+
+struct ids {
+    struct evlog *log;
+    struct ids_file *files; /* files[i] belongs to segment i + 1 */
+    uint64_t file_count;
+    uint64_t map_count;
+    uint64_t evict_next; /* round and round */
+};
+
+int
+ids_open(struct evlog *log, struct ids **ret_ids, struct err *err)
+{
+    struct ids *ids = calloc(1, sizeof *ids);
+
+    if (ids == NULL)
+        return err_sys(err, -ENOMEM, "command ids");
+    ids->log = log;
+    *ret_ids = ids;
+    return 0;
+}
+
+static void
+forget_file(struct ids *ids, struct ids_file *file)
+{
+    if (file->data != NULL) {
+        sys_call(evlog_sys(ids->log), unmap, file->data, file->len);
+        ids->map_count--;
+    }
+    if (file->in_memory)
+        id_set_free(&file->set);
+    *file = (struct ids_file){ 0 };
+}
+
+void
+ids_close(struct ids **ids)
+{
+    struct ids *i = *ids;
+
+    *ids = NULL;
+    if (i == NULL)
+        return;
+    for (uint64_t n = 0; n < i->file_count; n++)
+        forget_file(i, &i->files[n]);
+    free(i->files);
+    free(i);
+}
+
+static bool
+ids_valid(const uint8_t *data, size_t len, struct uuid log_id, uint64_t number)
+{
+    const struct ids_header *h = (const void *)data;
+    uint32_t slot_count;
+
+    if (len < sizeof *h || memcmp(h->magic, IDS_MAGIC, sizeof h->magic) != 0 ||
+        le32_get(h->crc) != crc32c(h, offsetof(struct ids_header, crc)) ||
+        !uuid_equal(h->log_id, log_id) || le64_get(h->number) != number)
+        return false;
+    slot_count = le32_get(h->slot_count);
+    return slot_count >= IDS_SLOTS_MIN &&
+        (slot_count & (slot_count - 1)) == 0 &&
+        len == sizeof *h + (size_t)slot_count * sizeof(uint64_t) &&
+        le32_get(h->count) <= slot_count / 2 &&
+        le32_get(h->body_crc) == crc32c(data + sizeof *h, len - sizeof *h);
+}
+
+/* Maps the file; -CAIRN_ERECORD if it is not there or not valid. */
+static int
+map_file(struct ids *ids, uint64_t number, struct err *err)
+{
+    const struct sys *sys = evlog_sys(ids->log);
+    const struct ids_header *h;
+    struct ids_file file = { 0 };
+    char path[PATH_LEN_MAX];
+    uint64_t len = 0;
+    int fd,
+        rc = ids_path(path, evlog_dir(ids->log),
+                      evlog_segment_first(ids->log, number), ".ids");
+
+    if (rc < 0)
+        return err_sys(err, rc, "%s", evlog_dir(ids->log));
+    fd = sys_call(sys, open, path, SYS_READ);
+    if (fd == -ENOENT)
+        return -CAIRN_ERECORD;
+    if (fd < 0)
+        return err_sys(err, fd, "cannot open %s", path);
+    rc = sys_call(sys, length, fd, &len);
+    file.len = (size_t)len;
+    if (rc == 0 && len < sizeof *h)
+        rc = -CAIRN_ERECORD;
+    if (rc == 0)
+        rc = sys_call(sys, map, fd, file.len, false, &file.data);
+    sys_call(sys, close, fd);
+    if (rc < 0)
+        return rc == -CAIRN_ERECORD ? rc
+                                    : err_sys(err, rc, "cannot map %s", path);
+    if (!ids_valid(file.data, file.len, evlog_id(ids->log), number)) {
+        sys_call(sys, unmap, file.data, file.len);
+        return -CAIRN_ERECORD;
+    }
+    h = file.data;
+    file.set.slots = (void *)((uint8_t *)file.data + sizeof *h);
+    file.set.slot_count = le32_get(h->slot_count);
+    file.set.count = le32_get(h->count);
+    memcpy(file.set.hash_key, h->hash_key, sizeof file.set.hash_key);
+    ids->files[number - 1] = file;
+    ids->map_count++;
+    return 0;
+}
+
+int
+ids_collect(struct evlog *log, uint64_t number, uint64_t end,
+            struct id_set *set, struct id_times *times, struct err *err)
+{
+    uint64_t at = SECTOR_LEN;
+
+    while (at < end) {
+        const uint8_t *p;
+        size_t left;
+        struct commit commit;
+        enum record_kind kind;
+        uint32_t len;
+        int rc = evlog_bytes_at(log, address_of(number, at), &p, &left, err);
+
+        if (rc < 0)
+            return rc;
+        if (record_check(p, left, &kind, &len) < 0)
+            return err_set(err, -CAIRN_EDAMAGED,
+                           "log %s: segment number %" PRIu64 ", byte %" PRIu64
+                           ": checksum mismatch, or no record",
+                           evlog_dir(log), number, at);
+        if (kind == RECORD_COMMIT && commit_decode(p, left, &commit) == 0) {
+            rc = id_set_add(set, commit.command_id, (uint32_t)at);
+            if (rc < 0)
+                return err_sys(err, rc, "command ids");
+            id_times_add(times, commit.command_id);
+            len = commit.commit_len;
+        }
+        at += len;
+    }
+    return 0;
+}
+
+/*
+ * Makes the file of a sealed segment that has none, or a bad one.  If it
+ * cannot be written, as on a full disk, the set stays in memory.
+ */
+static int
+rebuild_file(struct ids *ids, uint64_t number, struct err *err)
+{
+    struct ids_file file = { .in_memory = true };
+    struct id_times times = { 0 };
+    struct segment *segment;
+    int rc = evlog_segment(ids->log, number, &segment, err);
+
+    if (rc < 0)
+        return rc;
+    if (!segment->sealed)
+        return err_set(err, -CAIRN_EDAMAGED,
+                       "log %s: segment number %" PRIu64 " is not sealed, but "
+                       "a later one exists",
+                       evlog_dir(ids->log), number);
+    id_set_init(&file.set);
+    rc = ids_collect(ids->log, number, segment->end.data_end, &file.set, &times,
+                     err);
+    if (rc < 0) {
+        id_set_free(&file.set);
+        return rc;
+    }
+    ids->files[number - 1] = file;
+    if (ids_write(evlog_sys(ids->log), evlog_dir(ids->log), evlog_id(ids->log),
+                  number, evlog_segment_first(ids->log, number), &file.set,
+                  NULL) == 0) {
+        forget_file(ids, &ids->files[number - 1]);
+        return map_file(ids, number, err);
+    }
+    return 0;
+}
+
+static int
+ids_file(struct ids *ids, uint64_t number, struct ids_file **ret_file,
+         struct err *err)
+{
+    int rc = 0;
+
+    if (number > ids->file_count) {
+        struct ids_file *files =
+            reallocarray(ids->files, (size_t)number, sizeof *files);
+
+        if (files == NULL)
+            return err_sys(err, -ENOMEM, "command ids");
+        memset(files + ids->file_count, 0,
+               (size_t)(number - ids->file_count) * sizeof *files);
+        ids->files = files;
+        ids->file_count = number;
+    }
+    if (ids->files[number - 1].set.slots == NULL) {
+        while (ids->map_count >= IDS_MAPS_MAX) {
+            struct ids_file *victim =
+                &ids->files[ids->evict_next++ % ids->file_count];
+
+            if (victim->data != NULL)
+                forget_file(ids, victim);
+        }
+        rc = map_file(ids, number, err);
+        if (rc == -CAIRN_ERECORD)
+            rc = rebuild_file(ids, number, err);
+        if (rc == -CAIRN_ERECORD)
+            rc = err_set(err, -EIO,
+                         "log %s: the command ids of segment number %" PRIu64
+                         " read differently from how they were written",
+                         evlog_dir(ids->log), number);
+    }
+    *ret_file = rc == 0 ? &ids->files[number - 1] : NULL;
+    return rc;
+}
+
+int
+ids_find(struct ids *ids, struct uuid id, uint64_t last, struct id_times times,
+         uint64_t *ret_address, struct err *err)
+{
+    for (uint64_t number = last; number > 0; number--) {
+        struct id_times before;
+        struct segment *segment;
+        struct ids_file *file;
+        uint32_t probe = 0, offset;
+        uint64_t time_ms;
+        int rc;
+
+        if (!id_times_may_hold(&times, id))
+            return 0;
+        rc = evlog_segment(ids->log, number, &segment, err);
+        if (rc < 0)
+            return rc;
+        before = (struct id_times){ segment->info.ids_time_max_ms,
+                                    segment->info.ids_other_count };
+        if (!uuid_time_ms(id, &time_ms) &&
+            before.other_count == times.other_count)
+            continue; /* this segment has none of its sort */
+        rc = ids_file(ids, number, &file, err);
+        if (rc < 0)
+            return rc;
+        while (id_set_candidate(&file->set, id, &probe, &offset)) {
+            struct commit commit;
+            uint64_t address = address_of(number, offset);
+
+            rc = evlog_commit_at(ids->log, address, &commit, err);
+            if (rc < 0)
+                return rc;
+            if (uuid_equal(commit.command_id, id)) {
+                *ret_address = address;
+                return 1;
+            }
+        }
+        times = before;
+    }
+    return 0;
+}

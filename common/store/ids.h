@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * ids - from a command id to the commit that it became, over the whole log.
+ *
+ * One set per segment: in memory while the segment grows, in a file DIR/N.ids
+ * beside the sealed segment N.  A slot holds 32 bits of a hash and where the
+ * commit lies; the id itself is read in the log.  The files are derived from
+ * the log, and disposable.
+ *
+ * A new id need not be looked for everywhere.  Every segment header says how
+ * late a UUIDv7 command id before it was, and how many ids were no UUIDv7; so
+ * the search goes back from the newest segment only as far as the id can lie.
+ * For the UUIDv7 of an honest clock that is the newest segment.  No clock is
+ * trusted for the outcome, only for the cost.
+ *
+ *   file  DIR/NNNNNNNNNNNNNNNNNNNN.ids
+ *   off  size  field
+ *     0    64  struct ids_header
+ *    64   8*n  slots: hash in the high 32 bits, offset / 8 in the low; 0 empty
+ *
+ * Threads:  as the evlog that it reads; ids_write() may run in another thread
+ *           on a set that nobody changes.
+ */
+#ifndef CAIRN_STORE_IDS_H
+#define CAIRN_STORE_IDS_H
+
+#include "store/evlog.h"
+
+/* Commands of one segment, or of one group. */
+struct id_set {
+    uint64_t *slots; /* NULL while empty */
+    uint32_t slot_count, count;
+    uint8_t hash_key[16];
+};
+
+/* Of the commands in some segments: what a segment header keeps. */
+struct id_times {
+    uint64_t time_max_ms; /* of UUIDv7 ids; 0: none */
+    uint64_t other_count; /* ids that are no UUIDv7 */
+};
+
+/* Makes an empty set with a hash key of its own. */
+void id_set_init(struct id_set *set);
+void id_set_free(struct id_set *set);
+
+/* Empties it, but keeps the memory. */
+void id_set_clear(struct id_set *set);
+
+/* Adds the id of a commit at `offset`, a multiple of 8; -ENOMEM. */
+int id_set_add(struct id_set *set, struct uuid id, uint32_t offset);
+
+/*
+ * Looks for the commits whose id may be `id`: *probe begins at 0; returns
+ * true with an offset for each candidate, whose id the caller compares.
+ */
+bool id_set_candidate(const struct id_set *set, struct uuid id, uint32_t *probe,
+                      uint32_t *ret_offset);
+
+void id_times_add(struct id_times *times, struct uuid id);
+
+/* Whether an id can be among commands that these times describe. */
+bool id_times_may_hold(const struct id_times *times, struct uuid id);
+
+/* The id sets of all segments but the growing one. */
+struct ids;
+
+int ids_open(struct evlog *log, struct ids **ret_ids, struct err *err);
+void ids_close(struct ids **ids);
+
+/*
+ * Looks for a commit with this id in segments 1 to `last`: 1 and its address,
+ * or 0.  `times` describes those segments.
+ */
+int ids_find(struct ids *ids, struct uuid id, uint64_t last,
+             struct id_times times, uint64_t *ret_address, struct err *err);
+
+/* Writes the set of the sealed segment that begins at first_position. */
+int ids_write(const struct sys *sys, const char *dir, struct uuid log_id,
+              uint64_t number, uint64_t first_position,
+              const struct id_set *set, struct err *err);
+
+/*
+ * Fills a set from the commits of segment `number` up to `end`, an offset in
+ * its file.
+ */
+int ids_collect(struct evlog *log, uint64_t number, uint64_t end,
+                struct id_set *set, struct id_times *times, struct err *err);
+
+#endif

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * recovery_impl - what recovery.c (segments) and replay.c (the version table)
+ * share.  Nobody else includes this.
+ */
+#ifndef CAIRN_STORE_RECOVERY_IMPL_H
+#define CAIRN_STORE_RECOVERY_IMPL_H
+
+#include "store/tailscan.h"
+
+/* What appender_open() carries from step to step. */
+struct recovery {
+    struct appender *ap;
+    appender_progress *progress;
+    void *progress_arg;
+    struct recovery_report *report;
+    struct scan scan;          /* of the last segment */
+    uint64_t segment_count;    /* files in the directory */
+    uint64_t other_count;      /* files that only a log leaves behind */
+    uint64_t table_generation; /* the highest that has a file */
+};
+
+/* Opens the version table, or makes it, and brings it up to the log's end. */
+int recover_table(struct recovery *recovery, struct err *err);
+
+#endif
