@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "wire/image.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+
+#define DEPTH_MAX 4
+#define HEADER_LEN 8 /* "tpl", flags, length */
+#define FORMAT_LEN_MAX 128
+#define FLAG_STRINGS 2 /* tpl sets it when the format has an 's' */
+
+/* ---- the arena --------------------------------------------------------- */
+
+/* tpl's hooks have no argument, so the arena is found by thread. */
+struct chunk {
+    struct chunk *next; /* older and smaller, until the arena is emptied */
+    size_t size, used;
+    _Alignas(16) uint8_t bytes[];
+};
+
+struct block { /* in front of every allocation, for realloc */
+    _Alignas(16) size_t len;
+};
+
+#define CHUNK_MIN ((size_t)16 << 10)
+#define KEEP_MAX ((size_t)4 << 20) /* an arena that grew above it shrinks */
+
+static _Thread_local struct chunk *arena;
+static _Atomic uint64_t allocations;
+static pthread_key_t arena_key;
+static pthread_once_t arena_once = PTHREAD_ONCE_INIT;
+
+static void
+arena_release(void *first)
+{
+    for (struct chunk *chunk = first; chunk != NULL;) {
+        struct chunk *next = chunk->next;
+
+        free(chunk);
+        chunk = next;
+    }
+}
+
+/* Keeps the newest chunk, which is the largest, for the next message. */
+static void
+arena_empty(void)
+{
+    if (arena == NULL)
+        return;
+    arena_release(arena->next);
+    arena->next = NULL;
+    arena->used = 0;
+    if (arena->size > KEEP_MAX) {
+        free(arena);
+        arena = NULL;
+        (void)pthread_setspecific(arena_key, NULL);
+    }
+}
+
+static void *
+arena_malloc(size_t len)
+{
+    size_t need = sizeof(struct block) + ((len + 15) & ~(size_t)15);
+    struct block *block;
+
+    if (arena == NULL || arena->size - arena->used < need) {
+        size_t size = arena == NULL ? CHUNK_MIN : arena->size * 2;
+        struct chunk *chunk;
+
+        while (size < need)
+            size *= 2;
+        chunk = malloc(sizeof *chunk + size);
+        if (chunk == NULL)
+            return NULL; /* tpl calls its fatal hook */
+        atomic_fetch_add(&allocations, 1);
+        chunk->next = arena;
+        chunk->size = size;
+        chunk->used = 0;
+        arena = chunk;
+        (void)pthread_setspecific(arena_key, arena); /* freed with the thread */
+    }
+    block = (struct block *)(arena->bytes + arena->used);
+    arena->used += need;
+    block->len = len;
+    return block + 1;
+}
+
+static void *
+arena_realloc(void *old, size_t len)
+{
+    void *new = arena_malloc(len);
+    size_t old_len;
+
+    if (new == NULL || old == NULL)
+        return new;
+    old_len = ((struct block *)old - 1)->len;
+    memcpy(new, old, old_len < len ? old_len : len);
+    return new;
+}
+
+static void
+arena_free(void *p)
+{
+    (void)p; /* all at once, in arena_empty() */
+}
+
+static int
+be_silent(const char *format, ...)
+{
+    (void)format; /* we have refused the image already, and said why */
+    return 0;
+}
+
+static void
+give_up(const char *format, ...)
+{
+    (void)format;
+    abort(); /* systemd starts us again; tpl's default would call exit() */
+}
+
+extern tpl_hook_t tpl_hook;
+
+static void
+set_hooks(void)
+{
+    if (pthread_key_create(&arena_key, arena_release) != 0)
+        abort();
+    tpl_hook = (tpl_hook_t){
+        .oops = be_silent,
+        .malloc = arena_malloc,
+        .realloc = arena_realloc,
+        .free = arena_free,
+        .fatal = give_up,
+        .gather_max = 1, /* gathering is not used */
+    };
+}
+
+uint64_t
+image_arena_allocations(void)
+{
+    return atomic_load(&allocations);
+}
+
+/* ---- the check --------------------------------------------------------- */
+
+struct walk {
+    const uint8_t *p;
+    size_t left;
+    uint32_t budget; /* strings, blobs and elements that may still come */
+};
+
+static uint32_t
+read_u32(const uint8_t *p)
+{
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 |
+        (uint32_t)p[3] << 24;
+}
+
+static bool
+skip(struct walk *walk, size_t len)
+{
+    if (len > walk->left)
+        return false;
+    walk->p += len;
+    walk->left -= len;
+    return true;
+}
+
+/* Bytes of a number; 0 if the character is none. */
+static size_t
+number_len(char c)
+{
+    switch (c) {
+    case 'c':
+        return 1;
+    case 'j':
+    case 'v':
+        return 2;
+    case 'i':
+    case 'u':
+        return 4;
+    case 'I':
+    case 'U':
+    case 'f':
+        return 8;
+    default:
+        return 0;
+    }
+}
+
+static bool
+check_bytes(struct walk *walk, bool is_string)
+{
+    uint32_t len;
+
+    if (walk->left < 4 || walk->budget-- == 0)
+        return false;
+    len = read_u32(walk->p);
+    (void)skip(walk, 4);
+    if (is_string) {
+        if (len-- == 0) /* a NULL pointer */
+            return false;
+        if (len > walk->left || memchr(walk->p, 0, len) != NULL)
+            return false;
+    }
+    return skip(walk, len);
+}
+
+/* The ')' that closes the '(' before `format`; NULL if there is none. */
+static const char *
+closing(const char *format)
+{
+    int depth = 1;
+
+    for (; *format != '\0'; format++) {
+        depth += (*format == '(') - (*format == ')');
+        if (depth == 0)
+            return format;
+    }
+    return NULL;
+}
+
+static bool
+check_fields(const char *format, const char *end, struct walk *walk, int depth)
+{
+    if (depth > DEPTH_MAX)
+        return false;
+    for (; format < end; format++) {
+        size_t len = number_len(*format);
+
+        if (len > 0) {
+            if (!skip(walk, len))
+                return false;
+        } else if (*format == 's' || *format == 'B') {
+            if (!check_bytes(walk, *format == 's'))
+                return false;
+        } else if (*format == 'A' && format[1] == '(') {
+            const char *body = format + 2, *body_end = closing(body);
+            uint32_t count;
+
+            if (body_end == NULL || walk->left < 4)
+                return false;
+            count = read_u32(walk->p);
+            (void)skip(walk, 4);
+            if (count > INT32_MAX) /* tpl takes it for negative */
+                return false;
+            while (count-- > 0)
+                if (walk->budget-- == 0 ||
+                    !check_fields(body, body_end, walk, depth + 1))
+                    return false;
+            format = body_end;
+        } else {
+            return false; /* all else stays off the wire */
+        }
+    }
+    return true;
+}
+
+int
+image_check(const char *format, const void *data, size_t len,
+            uint32_t element_max)
+{
+    const uint8_t *p = data;
+    size_t format_len = strlen(format) + 1;
+    struct walk walk;
+
+    if (len < HEADER_LEN + format_len || len > UINT32_MAX ||
+        memcmp(p, "tpl", 3) != 0 ||
+        p[3] != (strchr(format, 's') != NULL ? FLAG_STRINGS : 0) ||
+        read_u32(p + 4) != len || memcmp(p + HEADER_LEN, format, format_len))
+        return -CAIRN_EMESSAGE;
+    walk = (struct walk){ p + HEADER_LEN + format_len,
+                          len - HEADER_LEN - format_len, element_max };
+    return check_fields(format, format + format_len - 1, &walk, 0) &&
+            walk.left == 0
+        ? 0
+        : -CAIRN_EMESSAGE;
+}
+
+int
+image_kind(const void *data, size_t len, uint16_t *ret_version,
+           uint16_t *ret_kind)
+{
+    const uint8_t *p = data;
+    const uint8_t *end;
+    size_t at;
+
+    if (len < HEADER_LEN + 7 || memcmp(p, "tpl", 3) != 0 ||
+        memcmp(p + HEADER_LEN, "vv", 2) != 0)
+        return -CAIRN_EMESSAGE;
+    at = HEADER_LEN;
+    end = memchr(p + at, 0,
+                 len - at < FORMAT_LEN_MAX ? len - at : FORMAT_LEN_MAX);
+    if (end == NULL || (size_t)(end - p) + 1 + 4 > len)
+        return -CAIRN_EMESSAGE;
+    *ret_version = (uint16_t)(end[1] | end[2] << 8);
+    *ret_kind = (uint16_t)(end[3] | end[4] << 8);
+    return 0;
+}
+
+/* ---- nodes ------------------------------------------------------------- */
+
+tpl_node *
+image_map(const char *format, ...)
+{
+    tpl_node *node;
+    va_list args;
+
+    (void)pthread_once(&arena_once, set_hooks);
+    va_start(args, format);
+    node = tpl_map_va((char *)(uintptr_t)format, args); /* it only reads it */
+    va_end(args);
+    if (node == NULL)
+        abort(); /* a format of ours that tpl does not understand */
+    return node;
+}
+
+int
+image_load(tpl_node *node, const char *format, zmq_msg_t *frame,
+           uint32_t element_max)
+{
+    int rc = image_check(format, zmq_msg_data(frame), zmq_msg_size(frame),
+                         element_max);
+
+    if (rc < 0)
+        return rc;
+    if (tpl_load(node, TPL_MEM, zmq_msg_data(frame), zmq_msg_size(frame)) != 0)
+        return -CAIRN_EMESSAGE;
+    return 0;
+}
+
+int
+image_dump(tpl_node *node, zmq_msg_t *ret_frame)
+{
+    size_t len;
+
+    if (tpl_dump(node, TPL_GETSIZE, &len) != 0 ||
+        zmq_msg_init_size(ret_frame, len) != 0)
+        return -CAIRN_EMESSAGE;
+    if (tpl_dump(node, TPL_MEM | TPL_PREALLOCD, zmq_msg_data(ret_frame), len) !=
+        0) {
+        (void)zmq_msg_close(ret_frame);
+        return -CAIRN_EMESSAGE;
+    }
+    return 0;
+}
+
+void
+image_free(tpl_node *node)
+{
+    tpl_free(node);
+    arena_empty();
+}
+
+/* ---- headers without arrays -------------------------------------------- */
+
+int
+image_pack_small(tpl_node *node, struct message *message)
+{
+    zmq_msg_t frame;
+    int rc;
+
+    (void)tpl_pack(node, 0);
+    rc = image_dump(node, &frame);
+    image_free(node);
+    if (rc == 0)
+        message_move(message, &frame);
+    return rc;
+}
+
+int
+image_unpack_small(tpl_node *node, const char *format, zmq_msg_t *header)
+{
+    int rc = image_load(node, format, header, 0);
+
+    if (rc == 0)
+        (void)tpl_unpack(node, 0);
+    image_free(node);
+    return rc;
+}
+
+int
+image_check_kind(int rc, uint16_t version, uint16_t kind,
+                 enum message_kind wanted)
+{
+    if (rc == 0 && (version != PROTOCOL_VERSION || kind != wanted))
+        rc = -CAIRN_EMESSAGE;
+    return rc;
+}

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "wire/sock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/un.h>
+
+#define IPC_PREFIX "ipc://"
+#define LOCK_MODE 0640
+
+static int
+set_int(void *handle, int option, int value)
+{
+    return zmq_setsockopt(handle, option, &value, sizeof value);
+}
+
+static int
+set_options(void *handle, const struct sock_options *options)
+{
+    int64_t frame_max = (int64_t)options->frame_max;
+    int rc = set_int(handle, ZMQ_LINGER, (int)options->linger_ms);
+
+    rc |= set_int(handle, ZMQ_SNDHWM, (int)options->queue_max);
+    rc |= set_int(handle, ZMQ_RCVHWM, (int)options->queue_max);
+    rc |= set_int(handle, ZMQ_SNDTIMEO, 0);
+    rc |= zmq_setsockopt(handle, ZMQ_MAXMSGSIZE, &frame_max, sizeof frame_max);
+    if (options->type == ZMQ_ROUTER)
+        rc |= set_int(handle, ZMQ_ROUTER_MANDATORY, 1);
+    if (options->only_connected)
+        rc |= set_int(handle, ZMQ_IMMEDIATE, 1);
+    return rc;
+}
+
+int
+sock_open(struct sock *sock, const struct sock_options *options,
+          struct err *err)
+{
+    *sock = (struct sock){ .lock_fd = -1 };
+    sock->zsock = zsock_new(options->type);
+    if (sock->zsock == NULL)
+        return err_sys(err, -errno, "cannot make a socket");
+    sock->handle = zsock_resolve(sock->zsock);
+    if (set_options(sock->handle, options) != 0) {
+        int rc = err_sys(err, -errno, "cannot set the options of a socket");
+
+        sock_close(sock);
+        return rc;
+    }
+    return 0;
+}
+
+/* Holds PATH.lock, or says who cannot. */
+static int
+lock_path(struct sock *sock, const char *endpoint, struct err *err)
+{
+    const char *path = endpoint + strlen(IPC_PREFIX);
+    char lock[PATH_MAX];
+
+    if (strlen(path) >= sizeof((struct sockaddr_un *)0)->sun_path)
+        return err_set(err, -ENAMETOOLONG,
+                       "cannot bind %s: the path of a socket may have at most "
+                       "%zu bytes, this one has %zu",
+                       endpoint, sizeof((struct sockaddr_un *)0)->sun_path - 1,
+                       strlen(path));
+    (void)snprintf(lock, sizeof lock, "%s.lock", path);
+    sock->lock_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, LOCK_MODE);
+    if (sock->lock_fd < 0)
+        return err_sys(err, -errno, "cannot bind %s: cannot open %s", endpoint,
+                       lock);
+    if (flock(sock->lock_fd, LOCK_EX | LOCK_NB) < 0)
+        return err_set(err, -EADDRINUSE,
+                       "cannot bind %s: another process serves it (it holds "
+                       "the lock on %s)",
+                       endpoint, lock);
+    return 0;
+}
+
+int
+sock_bind(struct sock *sock, const char *endpoint, struct err *err)
+{
+    int rc = 0;
+
+    if (strncmp(endpoint, IPC_PREFIX, strlen(IPC_PREFIX)) == 0)
+        rc = lock_path(sock, endpoint, err);
+    if (rc < 0)
+        return rc;
+    if (zmq_bind(sock->handle, endpoint) != 0)
+        return err_set(err, -errno, "cannot bind %s: %s", endpoint,
+                       zmq_strerror(errno));
+    return 0;
+}
+
+int
+sock_connect(struct sock *sock, const char *endpoint, struct err *err)
+{
+    if (zmq_connect(sock->handle, endpoint) != 0)
+        return err_set(err, -errno, "cannot connect to %s: %s", endpoint,
+                       zmq_strerror(errno));
+    return 0;
+}
+
+void
+sock_close(struct sock *sock)
+{
+    if (sock->zsock == NULL)
+        return;
+    zsock_destroy(&sock->zsock);
+    if (sock->lock_fd >= 0)
+        (void)close(sock->lock_fd);
+    *sock = (struct sock){ .lock_fd = -1 };
+}
+
+/* ---- messages ---------------------------------------------------------- */
+
+void
+message_clear(struct message *message)
+{
+    for (int i = 0; i < message->count; i++)
+        (void)zmq_msg_close(&message->frames[i]);
+    message->count = 0;
+}
+
+/* Takes what is left of a message with too many frames. */
+static void
+drain(struct sock *sock)
+{
+    zmq_msg_t frame;
+    int more = 1;
+
+    while (more) {
+        (void)zmq_msg_init(&frame);
+        if (zmq_msg_recv(&frame, sock->handle, ZMQ_DONTWAIT) < 0)
+            more = 0;
+        else
+            more = zmq_msg_more(&frame);
+        (void)zmq_msg_close(&frame);
+    }
+}
+
+int
+message_receive(struct sock *sock, struct message *message)
+{
+    int more = 1;
+
+    message->count = 0;
+    while (more) {
+        zmq_msg_t *frame;
+
+        if (message->count == SOCK_FRAMES_MAX) {
+            drain(sock);
+            while (message->count > 1)
+                (void)zmq_msg_close(&message->frames[--message->count]);
+            return -EMSGSIZE;
+        }
+        frame = &message->frames[message->count];
+        (void)zmq_msg_init(frame);
+        if (zmq_msg_recv(frame, sock->handle, ZMQ_DONTWAIT) < 0) {
+            int code = errno;
+
+            (void)zmq_msg_close(frame);
+            message_clear(message);
+            return code == EAGAIN || code == EINTR ? 0 : -code;
+        }
+        message->count++;
+        more = zmq_msg_more(frame);
+    }
+    return 1;
+}
+
+int
+message_send(struct sock *sock, struct message *message)
+{
+    for (int i = 0; i < message->count; i++) {
+        int flags = i + 1 < message->count ? ZMQ_SNDMORE : 0;
+
+        /* Only the first frame can be refused: after it, the pipe is ours. */
+        if (zmq_msg_send(&message->frames[i], sock->handle,
+                         flags | ZMQ_DONTWAIT) < 0)
+            return -errno;
+    }
+    message->count = 0;
+    return 0;
+}
+
+int
+message_add(struct message *message, const void *data, size_t len)
+{
+    zmq_msg_t *frame = &message->frames[message->count];
+
+    if (message->count == SOCK_FRAMES_MAX)
+        return -EMSGSIZE;
+    if (zmq_msg_init_size(frame, len) != 0)
+        return -ENOMEM;
+    if (len > 0)
+        memcpy(zmq_msg_data(frame), data, len);
+    message->count++;
+    return 0;
+}
+
+void
+message_move(struct message *message, zmq_msg_t *frame)
+{
+    assert(message->count < SOCK_FRAMES_MAX);
+    (void)zmq_msg_init(&message->frames[message->count]);
+    (void)zmq_msg_move(&message->frames[message->count++], frame);
+}
