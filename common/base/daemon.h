@@ -47,8 +47,8 @@ struct daemon_spec {
 };
 
 /* Runs a daemon to its end; what main() returns. */
-int
-daemon_run(int argc, char **argv, const struct daemon_spec *spec, void *self);
+int daemon_run(int argc, char **argv, const struct daemon_spec *spec,
+               void *self);
 
 const struct conf *daemon_conf(const struct daemon *daemon);
 zloop_t *daemon_loop(const struct daemon *daemon);

@@ -43,8 +43,8 @@ struct appender_options {
 extern const struct appender_options appender_defaults;
 
 /* How far a recovery has come, for people who wait. */
-typedef void
-appender_progress(void *arg, const char *what, uint64_t done, uint64_t total);
+typedef void appender_progress(void *arg, const char *what, uint64_t done,
+                               uint64_t total);
 
 /* What a recovery found and did. */
 struct recovery_report {
@@ -68,12 +68,12 @@ struct recovery_report {
  *   -CAIRN_EFORMAT     written by a newer version
  *   -errno             what the disk said
  */
-int
-appender_open(const struct sys *sys, const char *dir, const char *control_path,
-              const struct appender_options *options,
-              appender_progress *progress, void *progress_arg,
-              struct recovery_report *ret_report,
-              struct appender **ret_appender, struct err *err);
+int appender_open(const struct sys *sys, const char *dir,
+                  const char *control_path,
+                  const struct appender_options *options,
+                  appender_progress *progress, void *progress_arg,
+                  struct recovery_report *ret_report,
+                  struct appender **ret_appender, struct err *err);
 
 /*
  * Closes it: writes a last checkpoint of the table if nothing failed before,
@@ -193,6 +193,9 @@ int appender_run_job(struct appender *appender, enum appender_job job,
  * again once appender_retry_jobs() has been called.
  */
 int appender_job_done(struct appender *appender, enum appender_job job, int rc);
+
+/* Whether a job has met a full disk, and was not tried again since. */
+bool appender_no_space(const struct appender *appender);
 
 /* Lets jobs that met a full disk be tried again. */
 void appender_retry_jobs(struct appender *appender);

@@ -108,13 +108,13 @@ int growing_add(struct growing *growing, const struct commit *commit,
 void growing_free(const struct sys *sys, struct growing *growing);
 
 /* Seals a segment: footer, command ids. */
-int
-growing_seal(const struct sys *sys, const char *dir, struct growing *growing,
-             const struct tail *end, struct err *err);
+int growing_seal(const struct sys *sys, const char *dir,
+                 struct growing *growing, const struct tail *end,
+                 struct err *err);
 
 /* The mark of a checkpoint of `table` that reflects the durable end. */
-struct table_mark
-appender_mark(const struct appender *appender, const struct table *table);
+struct table_mark appender_mark(const struct appender *appender,
+                                const struct table *table);
 
 /* Puts all keys of one durable event into the table. */
 int table_put_event(struct table *table, const struct event *event,

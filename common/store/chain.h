@@ -64,9 +64,9 @@ int chain_find(const struct event_source *source, const struct key *key,
  * The oldest event of the key whose position is `position` or higher; the one
  * at `newest` must be one.  O(log n).
  */
-int
-chain_find_position(const struct event_source *source, const struct key *key,
-                    uint64_t newest, uint64_t position, uint64_t *ret_address,
-                    struct event *ret_event, struct err *err);
+int chain_find_position(const struct event_source *source,
+                        const struct key *key, uint64_t newest,
+                        uint64_t position, uint64_t *ret_address,
+                        struct event *ret_event, struct err *err);
 
 #endif

@@ -88,8 +88,8 @@ uint64_t control_table_generation(const struct control *control);
 uint64_t control_writer_pid(const struct control *control);
 uint64_t control_started_us(const struct control *control);
 uint64_t control_time_us(const struct control *control);
-uint64_t
-control_counter(const struct control *control, enum control_counter counter);
+uint64_t control_counter(const struct control *control,
+                         enum control_counter counter);
 
 /* For the writer. */
 void control_set_state(struct control *control, enum control_state state);
@@ -97,8 +97,8 @@ void control_set_watermark(struct control *control, uint64_t position,
                            uint64_t time_us);
 void control_set_table_generation(struct control *control, uint64_t generation);
 void control_set_epoch(struct control *control, uint64_t epoch);
-void
-control_set_started(struct control *control, uint64_t pid, uint64_t started_us);
+void control_set_started(struct control *control, uint64_t pid,
+                         uint64_t started_us);
 void control_count(struct control *control, enum control_counter counter,
                    uint64_t more);
 

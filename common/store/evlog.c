@@ -371,22 +371,34 @@ evlog_settle(struct evlog *log, struct cursor *cursor, struct event *ret_event,
 }
 
 int
+evlog_step(struct evlog *log, struct cursor *cursor, uint64_t watermark,
+           struct event *ret_event, struct err *err)
+{
+    struct cursor at = *cursor;
+    int rc;
+
+    if (at.position > watermark)
+        return 0;
+    rc = evlog_settle(log, &at, ret_event, err);
+    if (rc < 0)
+        return rc;
+    *cursor =
+        (struct cursor){ at.address + ret_event->record_len, at.position + 1 };
+    return 1;
+}
+
+int
 evlog_next(struct evlog *log, struct cursor *cursor, uint64_t watermark,
            struct event *ret_event, struct err *err)
 {
     struct cursor next = *cursor;
-    int rc;
+    int rc = evlog_step(log, &next, watermark, ret_event, err);
 
-    if (next.position > watermark)
-        return 0;
-    rc = evlog_settle(log, &next, ret_event, err);
-    if (rc < 0)
+    if (rc <= 0)
         return rc;
     if (event_check_body(ret_event) < 0)
-        return evlog_damaged(log, next.address, err,
+        return evlog_damaged(log, next.address - ret_event->record_len, err,
                              "checksum mismatch in the data of an event");
-    next.address += ret_event->record_len;
-    next.position++;
     *cursor = next;
     return 1;
 }

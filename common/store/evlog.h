@@ -102,6 +102,10 @@ int evlog_seek(struct evlog *log, uint64_t position, uint64_t watermark,
 int evlog_next(struct evlog *log, struct cursor *cursor, uint64_t watermark,
                struct event *ret_event, struct err *err);
 
+/* The same with only its head checked: for those who look for something. */
+int evlog_step(struct evlog *log, struct cursor *cursor, uint64_t watermark,
+               struct event *ret_event, struct err *err);
+
 /* A run of whole records in one segment. */
 struct log_range {
     const uint8_t *data;

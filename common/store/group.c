@@ -88,8 +88,12 @@ group_reserve(struct appender *ap, uint32_t commit_len)
     whole = segment_data_end(ap->options.segment_len) - SECTOR_LEN;
     if (len > ap->options.group_len_max || len > whole)
         return APPEND_TOO_LARGE;
-    if (!table_has_room(ap))
+    if (!table_has_room(ap)) {
+        /* The larger table came so late that copying with every put is not
+         * enough: now or never. */
+        table_copy_all(ap->table);
         return ap->grow_failed ? APPEND_NO_SPACE : APPEND_NOT_READY;
+    }
 
     if (ap->open->len > 0) {
         segment_len =

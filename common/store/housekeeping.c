@@ -191,11 +191,16 @@ appender_retry_jobs(struct appender *ap)
     ap->prepare_failed = ap->seal_failed = ap->grow_failed = false;
 }
 
+bool
+appender_no_space(const struct appender *ap)
+{
+    return ap->prepare_failed || ap->seal_failed || ap->grow_failed;
+}
+
 void
 appender_serve(struct appender *ap)
 {
-    bool no_space = ap->prepare_failed || ap->seal_failed || ap->grow_failed;
-
     control_set_state(ap->control,
-                      no_space ? CONTROL_NO_SPACE : CONTROL_SERVING);
+                      appender_no_space(ap) ? CONTROL_NO_SPACE
+                                            : CONTROL_SERVING);
 }

@@ -23,9 +23,9 @@ struct reader;
  *   -ENOENT           not there yet: the writer has not been started
  *   -CAIRN_EOTHERLOG  the page belongs to another log
  */
-int
-reader_open(const struct sys *sys, const char *dir, const char *control_path,
-            struct reader **ret_reader, struct err *err);
+int reader_open(const struct sys *sys, const char *dir,
+                const char *control_path, struct reader **ret_reader,
+                struct err *err);
 
 /* Closes it and sets *reader to NULL; NULL is fine. */
 void reader_close(struct reader **reader);

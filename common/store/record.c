@@ -321,11 +321,11 @@ commit_check_unstamped(const uint8_t *data, size_t len,
 
 int
 group_decode(const uint8_t *data, size_t left, struct uuid log_id,
-             uint64_t address, struct group *ret_group)
+             uint64_t address, struct group_info *ret_group)
 {
     const struct group_header *h = (const struct group_header *)data;
     enum record_kind kind;
-    struct group g;
+    struct group_info g;
     uint32_t len;
     int rc = record_check(data, left, &kind, &len);
 
@@ -356,8 +356,8 @@ group_decode(const uint8_t *data, size_t left, struct uuid log_id,
 
 /* Checks one commit and its events; moves *at behind it. */
 static int
-group_check_commit(const uint8_t *data, const struct group *group, size_t *at,
-                   uint64_t *position, uint64_t *time_us)
+group_check_commit(const uint8_t *data, const struct group_info *group,
+                   size_t *at, uint64_t *position, uint64_t *time_us)
 {
     struct commit c;
     size_t end;
@@ -386,7 +386,7 @@ group_check_commit(const uint8_t *data, const struct group *group, size_t *at,
 }
 
 int
-group_check_body(const uint8_t *data, const struct group *group)
+group_check_body(const uint8_t *data, const struct group_info *group)
 {
     size_t at = sizeof(struct group_header);
     uint64_t position = group->first_position, time_us = 0;

@@ -58,7 +58,7 @@ struct commit {
 };
 
 /* The decoded header of a group. */
-struct group {
+struct group_info {
     uint64_t number, address, first_position, last_position, time_us;
     uint32_t group_len, commit_count, body_crc, prev_crc, crc, zero_sectors;
 };
@@ -77,8 +77,8 @@ int event_decode(const uint8_t *data, size_t left, struct event *ret_event);
 int event_check_body(const struct event *event);
 
 /* Both checks. */
-int
-event_decode_whole(const uint8_t *data, size_t left, struct event *ret_event);
+int event_decode_whole(const uint8_t *data, size_t left,
+                       struct event *ret_event);
 
 /* No checksum, for bytes that were made or checked by this process. */
 int event_view(const uint8_t *data, size_t left, struct event *ret_event);
@@ -102,13 +102,13 @@ int commit_decode(const uint8_t *data, size_t left, struct commit *ret_commit);
  * looked at: see group_check_body().
  */
 int group_decode(const uint8_t *data, size_t left, struct uuid log_id,
-                 uint64_t address, struct group *ret_group);
+                 uint64_t address, struct group_info *ret_group);
 
 /*
  * Checks the body of a group and everything in it: checksums, the order of
  * records, positions, counts and times.
  */
-int group_check_body(const uint8_t *data, const struct group *group);
+int group_check_body(const uint8_t *data, const struct group_info *group);
 
 /* Counts the sectors of [data, data + len) that hold only zeros. */
 uint32_t zero_sectors(const uint8_t *data, size_t len);

@@ -56,8 +56,8 @@ struct segment {
 int store_path(char path[PATH_LEN_MAX], const char *dir, const char *name);
 
 /* Writes the path of the segment that begins at first_position. */
-int
-segment_path(char path[PATH_LEN_MAX], const char *dir, uint64_t first_position);
+int segment_path(char path[PATH_LEN_MAX], const char *dir,
+                 uint64_t first_position);
 
 /* The first position in a file name; false if it names no segment. */
 bool segment_name_parse(const char *name, uint64_t *ret_first_position);
@@ -72,8 +72,8 @@ bool segment_name_parse(const char *name, uint64_t *ret_first_position);
 int segment_header_decode(const uint8_t *data, uint64_t file_len,
                           struct segment_info *ret_info, struct err *err);
 
-void
-segment_header_encode(uint8_t out[SECTOR_LEN], const struct segment_info *info);
+void segment_header_encode(uint8_t out[SECTOR_LEN],
+                           const struct segment_info *info);
 
 /*
  * Checks the footer area of a segment, `len` bytes at `data`; -CAIRN_ERECORD
@@ -95,23 +95,23 @@ int segment_prepare(const struct sys *sys, const char *dir,
  * Turns DIR/prepared.tmp into the segment `info`, durably, and returns a
  * descriptor for writing in *ret_fd.
  */
-int
-segment_begin(const struct sys *sys, const char *dir,
-              const struct segment_info *info, int *ret_fd, struct err *err);
+int segment_begin(const struct sys *sys, const char *dir,
+                  const struct segment_info *info, int *ret_fd,
+                  struct err *err);
 
 /* Writes the footer, syncs it and takes away the permission to write. */
-int
-segment_seal(const struct sys *sys, int fd, const struct segment_info *info,
-             const struct segment_end *end, const struct index_entry *index);
+int segment_seal(const struct sys *sys, int fd, const struct segment_info *info,
+                 const struct segment_end *end,
+                 const struct index_entry *index);
 
 /*
  * Maps a segment read-only.  The header must be valid and say that it begins
  * at first_position; a valid footer makes it sealed.  *ret_segment is released
  * by segment_unref().
  */
-int
-segment_open(const struct sys *sys, const char *dir, uint64_t first_position,
-             struct segment **ret_segment, struct err *err);
+int segment_open(const struct sys *sys, const char *dir,
+                 uint64_t first_position, struct segment **ret_segment,
+                 struct err *err);
 
 /* Looks for a footer again; for a segment that was not sealed when opened. */
 void segment_look_for_footer(struct segment *segment);

@@ -403,9 +403,9 @@ copy_slot(struct table *table, uint64_t hash, uint64_t address)
 }
 
 static void
-copy_some(struct table *table)
+copy_slots(struct table *table, uint64_t count)
 {
-    for (unsigned i = 0; i < COPY_PER_PUT; i++) {
+    for (uint64_t i = 0; i < count; i++) {
         struct slot *slot;
         uint64_t hash;
 
@@ -449,7 +449,7 @@ table_put(struct table *table, const struct key *key, uint64_t address,
             if (rc < 0)
                 return rc;
         }
-        copy_some(table);
+        copy_slots(table, COPY_PER_PUT);
     }
     return 0;
 }
@@ -501,6 +501,13 @@ table_grow_into(struct table *table, struct table **next)
     table->next = *next;
     table->copied = 0;
     *next = NULL;
+}
+
+void
+table_copy_all(struct table *table)
+{
+    if (table->next != NULL)
+        copy_slots(table, table->slot_count);
 }
 
 bool

@@ -55,10 +55,10 @@ struct table_mark {
  * Makes DIR/table.GENERATION with `slot_count` empty slots, a power of two.
  * With `like`, the hash key is that of another table, else random.
  */
-int
-table_create(const struct sys *sys, const char *dir, struct uuid log_id,
-             uint64_t generation, uint64_t slot_count, const struct table *like,
-             struct table **ret_table, struct err *err);
+int table_create(const struct sys *sys, const char *dir, struct uuid log_id,
+                 uint64_t generation, uint64_t slot_count,
+                 const struct table *like, struct table **ret_table,
+                 struct err *err);
 
 /*
  * Opens DIR/table.GENERATION.
@@ -81,8 +81,8 @@ uint64_t table_key_count(const struct table *table);
 const struct table_mark *table_mark(const struct table *table);
 
 /* The hash of a name, as struct key wants it. */
-uint64_t
-table_hash(const struct table *table, enum key_kind kind, struct span name);
+uint64_t table_hash(const struct table *table, enum key_kind kind,
+                    struct span name);
 
 /*
  * The newest event of a key in *ret_address: 1; or 0 if there is none.  Events
@@ -123,6 +123,9 @@ bool table_wants_growth(const struct table *table);
  * back by table_take_next(), or closed.
  */
 void table_grow_into(struct table *table, struct table **next);
+
+/* Copies all that is left, at once; does nothing unless it is growing. */
+void table_copy_all(struct table *table);
 
 /* Whether everything has been copied. */
 bool table_grown(const struct table *table);

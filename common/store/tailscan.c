@@ -11,7 +11,7 @@
 /* ---- walking ----------------------------------------------------------- */
 
 static bool
-follows(const struct group *group, const struct tail *tail)
+follows(const struct group_info *group, const struct tail *tail)
 {
     return group->number == tail->group + 1 &&
         group->first_position == tail->position + 1 &&
@@ -19,7 +19,7 @@ follows(const struct group *group, const struct tail *tail)
 }
 
 static int
-note_group(const uint8_t *data, const struct group *group, uint64_t offset,
+note_group(const uint8_t *data, const struct group_info *group, uint64_t offset,
            struct growing *growing, struct id_times *times)
 {
     size_t at = sizeof(struct group_header);
@@ -63,7 +63,7 @@ scan_segment(struct evlog *log, uint64_t number, uint64_t stop,
         stop = segment->data_end;
     while (offset < stop) {
         const uint8_t *data = segment->data + offset;
-        struct group group;
+        struct group_info group;
 
         if (group_decode(data, segment->data_end - offset, evlog_id(log),
                          address_of(number, offset), &group) < 0 ||
@@ -132,7 +132,7 @@ judge_sector(struct judge *judge, const uint8_t *sector, uint64_t offset,
              struct tail_report *report)
 {
     uint64_t address = address_of(info->number, offset);
-    struct group group;
+    struct group_info group;
 
     if (bytes_all_zero(sector, SECTOR_LEN)) {
         judge->run++;

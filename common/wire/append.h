@@ -83,8 +83,8 @@ uint64_t wire_event_text_len(const struct wire_event *event);
  * Decodes header and body; the batch borrows from the body.  Every length
  * lies inside the body and all of it is used; nothing else is judged here.
  */
-int
-append_decode(zmq_msg_t *header, zmq_msg_t *body, struct append_batch *batch);
+int append_decode(zmq_msg_t *header, zmq_msg_t *body,
+                  struct append_batch *batch);
 
 void append_batch_free(struct append_batch *batch);
 
@@ -104,8 +104,8 @@ int append_builder_add(struct append_builder *builder,
                        const struct wire_command *command);
 
 /* Makes header and body frames, and empties the builder. */
-int
-append_builder_finish(struct append_builder *builder, struct message *message);
+int append_builder_finish(struct append_builder *builder,
+                          struct message *message);
 
 void append_builder_free(struct append_builder *builder);
 

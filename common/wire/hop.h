@@ -65,8 +65,8 @@ struct submit_batch {
     uint32_t command_room, check_room;
 };
 
-int
-submit_decode(zmq_msg_t *header, zmq_msg_t *body, struct submit_batch *batch);
+int submit_decode(zmq_msg_t *header, zmq_msg_t *body,
+                  struct submit_batch *batch);
 void submit_batch_free(struct submit_batch *batch);
 
 /* A SUBMIT under construction.  Zeroed memory is an empty one. */

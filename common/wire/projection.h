@@ -49,8 +49,8 @@ struct projection_answer {
 
 int projection_encode(const struct projection_request *request,
                       struct message *message);
-int
-projection_decode(zmq_msg_t *header, struct projection_request *ret_request);
+int projection_decode(zmq_msg_t *header,
+                      struct projection_request *ret_request);
 int projected_encode(const struct projection_answer *answer, const char *name,
                      const char *text, struct message *message);
 int projected_decode(zmq_msg_t *header, struct projection_answer *ret_answer);

@@ -113,8 +113,8 @@ struct pong {
 
 int ping_encode(uint64_t request, struct message *message);
 int ping_decode(zmq_msg_t *header, uint64_t *ret_request);
-int
-pong_encode(const struct pong *pong, const char *name, struct message *message);
+int pong_encode(const struct pong *pong, const char *name,
+                struct message *message);
 int pong_decode(zmq_msg_t *header, struct pong *ret_pong);
 
 int refused_encode(uint16_t code, const char *text, struct message *message);

@@ -183,6 +183,13 @@ message_send(struct sock *sock, struct message *message)
     return 0;
 }
 
+bool
+message_routed_by_us(struct message *message)
+{
+    return message->count > 0 && message_len(message, 0) == ROUTING_ID_LEN &&
+        message_data(message, 0)[0] == 0;
+}
+
 int
 message_add(struct message *message, const void *data, size_t len)
 {

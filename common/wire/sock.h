@@ -20,6 +20,7 @@
 #include "base/err.h"
 
 #define SOCK_FRAMES_MAX 8 /* of one message; more: refused */
+#define ROUTING_ID_LEN 5  /* of one that libzmq makes up; begins with 0 */
 
 struct sock_options {
     int type;            /* ZMQ_ROUTER, ... */
@@ -75,6 +76,12 @@ int message_receive(struct sock *sock, struct message *message);
  *   others         as zmq_msg_send(3); the message is kept in all cases
  */
 int message_send(struct sock *sock, struct message *message);
+
+/*
+ * Whether the routing id in front of a received message is one that our ROUTER
+ * made up for the connection; one that a client has chosen is never trusted.
+ */
+bool message_routed_by_us(struct message *message);
 
 /* Closes all frames. */
 void message_clear(struct message *message);

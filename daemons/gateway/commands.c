@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "gateway/commands.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/text.h"
+
+static enum answer_code refuse(char reason[REASON_LEN], enum answer_code code,
+                               const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static enum answer_code
+refuse(char reason[REASON_LEN], enum answer_code code, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(reason, REASON_LEN, format, args); /* may cut */
+    va_end(args);
+    return code;
+}
+
+static enum answer_code
+check_tags(const struct wire_event *event, uint32_t number,
+           char reason[REASON_LEN])
+{
+    const uint8_t *lens = event->text;
+    const char *text = (const char *)event->text + event->tag_count +
+        event->stream_len + event->type_len + event->content_type_len;
+    const char *tags[TAGS_MAX];
+    uint32_t total = 0;
+
+    if (event->tag_count > TAGS_MAX)
+        return refuse(reason, ANSWER_TOO_LARGE,
+                      "event %u: tags: %u of them, at most %u may be", number,
+                      event->tag_count, TAGS_MAX);
+    for (uint32_t i = 0; i < event->tag_count; i++)
+        total += lens[i];
+    if (total != event->tags_len)
+        return refuse(reason, ANSWER_INVALID,
+                      "event %u: tags: their lengths do not add up", number);
+    for (uint32_t i = 0; i < event->tag_count; i++) {
+        const char *fault = name_fault(text, lens[i]);
+
+        if (fault != NULL)
+            return refuse(reason, ANSWER_INVALID, "event %u: tag %u: it %s",
+                          number, i, fault);
+        for (uint32_t k = 0; k < i; k++)
+            if (lens[k] == lens[i] && memcmp(tags[k], text, lens[i]) == 0)
+                return refuse(reason, ANSWER_INVALID,
+                              "event %u: tag %u: it is there twice", number, i);
+        tags[i] = text;
+        text += lens[i];
+    }
+    return ANSWER_ACCEPTED;
+}
+
+static enum answer_code
+check_event(const struct wire_event *event, uint32_t number,
+            const struct command_limits *limits, char reason[REASON_LEN])
+{
+    const char *text = (const char *)event->text + event->tag_count;
+    const char *fault;
+
+    if (event->data_len > limits->data_max)
+        return refuse(reason, ANSWER_TOO_LARGE,
+                      "event %u: data: %u bytes, at most %u may be", number,
+                      event->data_len, limits->data_max);
+    if (event->meta_len > limits->meta_max)
+        return refuse(reason, ANSWER_TOO_LARGE,
+                      "event %u: meta: %u bytes, at most %u may be", number,
+                      event->meta_len, limits->meta_max);
+    fault = stream_fault(text, event->stream_len);
+    if (fault != NULL)
+        return refuse(reason, ANSWER_INVALID, "event %u: stream: it %s", number,
+                      fault);
+    text += event->stream_len;
+    fault = name_fault(text, event->type_len);
+    if (fault != NULL)
+        return refuse(reason, ANSWER_INVALID, "event %u: type: it %s", number,
+                      fault);
+    text += event->type_len;
+    fault = event->content_type_len == 0
+        ? NULL
+        : name_fault(text, event->content_type_len);
+    if (fault != NULL)
+        return refuse(reason, ANSWER_INVALID, "event %u: content type: it %s",
+                      number, fault);
+    return check_tags(event, number, reason);
+}
+
+static struct event_shape
+shape_of(const struct wire_event *e)
+{
+    return (struct event_shape){
+        .id = e->id,
+        .correlation_id = e->correlation_id,
+        .causation_id = e->causation_id,
+        .schema = e->schema,
+        .meta_len = e->meta_len,
+        .data_len = e->data_len,
+        .stream_len = (uint8_t)e->stream_len,
+        .type_len = (uint8_t)e->type_len,
+        .content_type_len = (uint8_t)e->content_type_len,
+        .tag_count = (uint8_t)e->tag_count,
+        .tags_len = e->tags_len,
+    };
+}
+
+enum answer_code
+command_check(const struct wire_command *c, const struct command_limits *limits,
+              uint32_t *ret_commit_len, char reason[REASON_LEN])
+{
+    uint64_t len = sizeof(struct commit_record);
+
+    if (uuid_is_nil(c->id))
+        return refuse(reason, ANSWER_INVALID, "command id: it is missing");
+    if (c->event_count == 0)
+        return refuse(reason, ANSWER_INVALID,
+                      "events: there are none; a command stores at least one");
+    if (c->event_count > limits->events_max)
+        return refuse(reason, ANSWER_TOO_LARGE,
+                      "events: %u of them, at most %u may be", c->event_count,
+                      limits->events_max);
+    if (c->check_count > limits->checks_max)
+        return refuse(reason, ANSWER_TOO_LARGE,
+                      "checks: %u of them, at most %u may be", c->check_count,
+                      limits->checks_max);
+    for (uint32_t i = 0; i < c->check_count; i++) {
+        const char *fault =
+            stream_fault(c->checks[i].stream, c->checks[i].stream_len);
+
+        if (fault != NULL)
+            return refuse(reason, ANSWER_INVALID, "check %u: stream: it %s", i,
+                          fault);
+        if (c->checks[i].expect > WIRE_EXPECT_EXACT)
+            return refuse(reason, ANSWER_INVALID,
+                          "check %u: expectation: %u is none", i,
+                          c->checks[i].expect);
+    }
+    for (uint32_t i = 0; i < c->event_count; i++) {
+        enum answer_code code = check_event(&c->events[i], i, limits, reason);
+        struct event_shape shape;
+
+        if (code != ANSWER_ACCEPTED)
+            return code;
+        shape = shape_of(&c->events[i]);
+        len += event_record_len(&shape);
+    }
+    if (len > limits->commit_max)
+        return refuse(reason, ANSWER_TOO_LARGE,
+                      "commit: %llu bytes in the log, at most %u may be",
+                      (unsigned long long)len, limits->commit_max);
+    *ret_commit_len = (uint32_t)len;
+    return ANSWER_ACCEPTED;
+}
+
+void
+command_encode(const struct wire_command *c, uint32_t commit_len, uint8_t *out)
+{
+    commit_encode(out, c->id, c->event_count, commit_len);
+    out += sizeof(struct commit_record);
+    for (uint32_t i = 0; i < c->event_count; i++) {
+        struct event_shape shape = shape_of(&c->events[i]);
+
+        if (uuid_is_nil(shape.id))
+            shape.id = uuid_derive(c->id, i);
+        event_encode(out, &shape, c->events[i].text);
+        out += event_record_len(&shape);
+    }
+}

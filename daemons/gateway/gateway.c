@@ -1,0 +1,568 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "gateway/gateway.h"
+
+#include <inttypes.h>
+
+#include <sodium.h>
+
+#include "wire/image.h"
+#include "wire/query.h"
+
+#define LINGER_MS 1000u
+#define MESSAGES_PER_TURN 256
+#define BODY_LEN_FLUSH ((size_t)4 << 20) /* of one message to the writer */
+#define RECONNECT_MS 20
+#define BUSY_RETRY_MS 100u
+#define HELLO_MS 250u
+#define STOP_WAIT_MS 3000u
+#define WAITING_LOG_MS 5000u
+
+const struct conf_key gateway_keys[] = {
+    { "commands.endpoint", CONF_ENDPOINT, "ipc:///run/cairn/commands",
+      "where clients connect; bound here", 0, 0, NULL },
+    { "commands.tcp", CONF_ENDPOINT, "-",
+      "a second endpoint for clients, tcp on a loopback address", 0, 0, NULL },
+    { "commands.in_flight_max", CONF_COUNT, "65536",
+      "commands of all clients on their way; above: busy", 1, 1 << 20, NULL },
+    { "client.in_flight_max", CONF_COUNT, "16384",
+      "commands of one client on their way; above: busy", 1, 1 << 20, NULL },
+    { "client.queue", CONF_COUNT, "1000",
+      "messages that may wait for a client that does not read", 1, 1 << 20,
+      NULL },
+    { "commit.events_max", CONF_COUNT, "4096", "events in one commit", 1,
+      EVENTS_PER_MESSAGE_MAX, NULL },
+    { "commit.checks_max", CONF_COUNT, "4096",
+      "streams whose version one command checks", 1, CHECKS_PER_MESSAGE_MAX,
+      NULL },
+    { "commit.max", CONF_BYTES, "8M", "bytes of one commit in the log", 1024,
+      1 << 27, NULL },
+    { "event.data_max", CONF_BYTES, "1M", "bytes of data of one event", 0,
+      1 << 26, NULL },
+    { "event.meta_max", CONF_BYTES, "64K", "bytes of metadata of one event", 0,
+      1 << 26, NULL },
+    { "writer.endpoint", CONF_ENDPOINT, "ipc:///run/cairn/writer",
+      "the writer's private endpoint", 0, 0, NULL },
+    { 0 },
+};
+
+/* ---- the writer -------------------------------------------------------- */
+
+static void
+say_hello(struct gateway *g)
+{
+    struct hello hello = { g->instance };
+    struct message message = { .count = 0 };
+
+    if (hello_encode(&hello, &message) == 0)
+        (void)message_send(&g->back, &message); /* again after HELLO_MS */
+    message_clear(&message);
+}
+
+static void
+send_answers(struct gateway *g)
+{
+    uint32_t lost = clients_send(&g->clients, &g->front);
+    uint64_t suppressed;
+
+    if (lost > 0 && log_limited(&g->lost_answers, &suppressed))
+        log_warn("a client has gone or does not read: its answers were "
+                 "dropped (%" PRIu64 " more since the last such line)",
+                 suppressed);
+}
+
+/* The writer that had these commands is not there any more. */
+static void
+lose_writer(struct gateway *g)
+{
+    if (g->clients.flight_count > 0)
+        log_warn("the writer went away: %u commands are answered 'unknown', "
+                 "their senders ask again",
+                 g->clients.flight_count);
+    clients_land_all(&g->clients, ANSWER_UNKNOWN,
+                     "the writer went away; ask again with the same command "
+                     "id");
+    send_answers(g);
+    g->writer.writer = 0;
+}
+
+static void
+on_welcome(struct gateway *g, const struct welcome *welcome)
+{
+    if (g->writer.writer == welcome->writer)
+        return;
+    if (g->writer.writer != 0)
+        lose_writer(g);
+    g->writer = *welcome;
+    g->waiting_since_ms = 0;
+    if (welcome->commit_len_max < g->limits.commit_max + SECTOR_LEN)
+        log_warn("commit.max is %u, but the writer takes commits of %u bytes "
+                 "at most (its log.group_max)",
+                 g->limits.commit_max, welcome->commit_len_max);
+    log_info("the writer is there, at position %" PRIu64, welcome->watermark);
+}
+
+static void
+on_outcomes(struct gateway *g, struct message *message)
+{
+    if (message->count != 2 ||
+        appended_decode(&message->frames[0], &message->frames[1], KIND_OUTCOMES,
+                        &g->outcomes) < 0) {
+        log_error("the writer sent a message that does not fit the protocol; "
+                  "is it of the same version?");
+        return;
+    }
+    for (uint32_t i = 0; i < g->outcomes.outcome_count; i++) {
+        struct wire_outcome *o = &g->outcomes.outcomes[i];
+
+        if (o->last_position > g->last_position)
+            g->last_position = o->last_position;
+        /* A token that is not in flight belongs to an earlier life. */
+        (void)clients_land(&g->clients, uuid_high(o->id), o);
+    }
+}
+
+static void
+read_back(struct gateway *g)
+{
+    struct message message;
+
+    for (int i = 0; i < MESSAGES_PER_TURN; i++) {
+        uint16_t version, kind;
+        struct welcome welcome;
+
+        if (message_receive(&g->back, &message) <= 0)
+            break;
+        if (image_kind(message_data(&message, 0), message_len(&message, 0),
+                       &version, &kind) < 0)
+            kind = 0;
+        if (kind == KIND_WELCOME &&
+            welcome_decode(&message.frames[0], &welcome) == 0)
+            on_welcome(g, &welcome);
+        else
+            on_outcomes(g, &message);
+        message_clear(&message);
+    }
+    send_answers(g);
+}
+
+static int
+on_back(zloop_t *loop, zsock_t *reader, void *arg)
+{
+    (void)loop;
+    (void)reader;
+    read_back(arg);
+    return 0;
+}
+
+static int
+on_monitor(zloop_t *loop, zsock_t *reader, void *arg)
+{
+    struct gateway *g = arg;
+    zmsg_t *event = zmsg_recv(reader);
+    char *name = event == NULL ? NULL : zmsg_popstr(event);
+
+    (void)loop;
+    if (name != NULL && strcmp(name, "CONNECTED") == 0) {
+        g->connected = true;
+        say_hello(g);
+    } else if (name != NULL && strcmp(name, "DISCONNECTED") == 0) {
+        g->connected = false;
+        g->waiting_since_ms = clock_ms();
+        read_back(g); /* what it still said */
+        lose_writer(g);
+    }
+    freen(name);
+    zmsg_destroy(&event);
+    return 0;
+}
+
+/* Until the writer has answered: hello again, and a line now and then. */
+static int
+on_hello_timer(zloop_t *loop, int timer, void *arg)
+{
+    struct gateway *g = arg;
+    uint64_t now = clock_ms();
+
+    (void)loop;
+    (void)timer;
+    if (g->writer.writer != 0)
+        return 0;
+    if (g->connected)
+        say_hello(g);
+    if (now - g->waiting_since_ms >= WAITING_LOG_MS) {
+        g->waiting_since_ms = now;
+        log_warn("waiting for the writer at %s; clients are told 'busy'",
+                 conf_text(daemon_conf(g->daemon), "writer.endpoint"));
+    }
+    return 0;
+}
+
+/* ---- clients ----------------------------------------------------------- */
+
+static void
+flush_submit(struct gateway *g)
+{
+    struct message message = { .count = 0 };
+    int rc;
+
+    if (g->submit.command_count == 0)
+        return;
+    rc = submit_builder_finish(&g->submit, g->instance, &message);
+    if (rc == 0)
+        rc = message_send(&g->back, &message);
+    if (rc < 0) {
+        /* Only these are lost, but which they were is known to the flights
+         * alone; the writer takes too long or is just going away. */
+        log_warn("the writer does not take commands: %s", err_text(rc));
+        lose_writer(g);
+    }
+    message_clear(&message);
+}
+
+static void
+refuse(struct gateway *g, struct client *client, struct uuid id,
+       enum answer_code code, const char *detail, uint32_t retry_ms)
+{
+    struct wire_outcome outcome = {
+        .id = id,
+        .code = (uint16_t)code,
+        .retry_ms = retry_ms,
+        .detail = detail,
+        .detail_len = (uint32_t)strlen(detail),
+    };
+
+    clients_answer(&g->clients, client, &outcome);
+}
+
+static void
+take_command(struct gateway *g, struct client *client,
+             const struct wire_command *command)
+{
+    char reason[REASON_LEN];
+    uint32_t commit_len;
+    uint64_t token;
+    uint8_t *commit;
+    enum answer_code code =
+        command_check(command, &g->limits, &commit_len, reason);
+
+    g->commands++;
+    if (code != ANSWER_ACCEPTED) {
+        refuse(g, client, command->id, code, reason, 0);
+        return;
+    }
+    if (g->writer.writer == 0) {
+        refuse(g, client, command->id, ANSWER_BUSY,
+               "the writer is not there; nothing was stored", BUSY_RETRY_MS);
+        return;
+    }
+    if (client->in_flight >= g->client_in_flight_max) {
+        refuse(g, client, command->id, ANSWER_BUSY,
+               "client.in_flight_max commands of yours are on their way",
+               BUSY_RETRY_MS);
+        return;
+    }
+    if (!clients_launch(&g->clients, client, command->id, &token)) {
+        refuse(g, client, command->id, ANSWER_BUSY,
+               "commands.in_flight_max commands are on their way",
+               BUSY_RETRY_MS);
+        return;
+    }
+    if (submit_builder_add(&g->submit, token, command->checks,
+                           command->check_count, commit_len, &commit) < 0) {
+        struct wire_outcome outcome = { .code = ANSWER_BUSY,
+                                        .retry_ms = BUSY_RETRY_MS };
+
+        (void)clients_land(&g->clients, token, &outcome);
+        return;
+    }
+    command_encode(command, commit_len, commit);
+    if (g->submit.body_len >= BODY_LEN_FLUSH ||
+        g->submit.command_count == COMMANDS_PER_MESSAGE_MAX)
+        flush_submit(g);
+}
+
+/* Tells the sender of an odd message what was wrong with it. */
+static void
+reply(struct gateway *g, const struct client *client, struct message *body)
+{
+    struct message message = { .count = 0 };
+    int rc = client_address(client, &message);
+
+    for (int i = 0; rc == 0 && i < body->count; i++)
+        message_move(&message, &body->frames[i]);
+    if (rc == 0)
+        (void)message_send(&g->front, &message); /* it may be gone */
+    message_clear(&message);
+    message_clear(body);
+}
+
+static void
+refuse_message(struct gateway *g, const struct client *client,
+               enum answer_code code, const char *text)
+{
+    struct message body = { .count = 0 };
+    uint64_t suppressed;
+
+    if (log_limited(&g->odd_messages, &suppressed))
+        log_warn("a client sent a message that was refused: %s (%" PRIu64
+                 " more since the last such line)",
+                 text, suppressed);
+    if (refused_encode((uint16_t)code, text, &body) == 0)
+        reply(g, client, &body);
+    message_clear(&body);
+}
+
+static void
+on_ping(struct gateway *g, const struct client *client, uint64_t request)
+{
+    struct pong pong = {
+        .request = request,
+        .instance = g->instance,
+        .log_id = g->writer.log_id,
+        .watermark = g->last_position,
+    };
+    struct message body = { .count = 0 };
+
+    if (pong_encode(&pong, "cairn-gateway " CAIRN_VERSION, &body) == 0)
+        reply(g, client, &body);
+    message_clear(&body);
+}
+
+/* A message from a client; frame `at` is its header. */
+static void
+take_message(struct gateway *g, struct client *client, struct message *message,
+             int at)
+{
+    uint16_t version, kind;
+    uint64_t request;
+
+    if (at >= message->count ||
+        image_kind(message_data(message, at), message_len(message, at),
+                   &version, &kind) < 0) {
+        refuse_message(g, client, ANSWER_INVALID,
+                       "the header is no message of the Cairn protocol");
+    } else if (version != PROTOCOL_VERSION) {
+        refuse_message(g, client, ANSWER_INVALID,
+                       "the protocol version is not 1, the only one here");
+    } else if (kind == KIND_PING && message->count == at + 1 &&
+               ping_decode(&message->frames[at], &request) == 0) {
+        on_ping(g, client, request);
+    } else if (kind == KIND_APPEND && message->count == at + 2 &&
+               append_decode(&message->frames[at], &message->frames[at + 1],
+                             &g->batch) == 0) {
+        for (uint32_t i = 0; i < g->batch.command_count; i++)
+            take_command(g, client, &g->batch.commands[i]);
+    } else {
+        refuse_message(g, client, ANSWER_INVALID,
+                       "the message does not fit doc/PROTOCOL.md: header, "
+                       "counts and lengths must agree");
+    }
+}
+
+/*
+ * Answers a peer that cannot be a client: the routing id is one that it chose,
+ * so nothing is remembered of it.
+ */
+static void
+refuse_stranger(struct gateway *g, struct message *message)
+{
+    struct message answer = { .count = 0 };
+
+    message_move(&answer, &message->frames[0]);
+    if (refused_encode(ANSWER_DENIED,
+                       "leave ZMQ_ROUTING_ID unset, or there "
+                       "are too many clients",
+                       &answer) == 0)
+        (void)message_send(&g->front, &answer); /* it may be gone */
+    message_clear(&answer);
+}
+
+static int
+on_front(zloop_t *loop, zsock_t *reader, void *arg)
+{
+    struct gateway *g = arg;
+    struct message message;
+
+    (void)loop;
+    (void)reader;
+    for (int i = 0; i < MESSAGES_PER_TURN; i++) {
+        struct client *client;
+        int rc = message_receive(&g->front, &message);
+
+        if (rc == 0)
+            break;
+        client = message_routed_by_us(&message)
+            ? clients_get(&g->clients, message_data(&message, 0))
+            : NULL;
+        if (client == NULL) {
+            if (message.count > 0)
+                refuse_stranger(g, &message);
+        } else if (rc < 0) {
+            refuse_message(g, client, ANSWER_TOO_LARGE,
+                           "the message has too many frames");
+        } else {
+            int at = message.count > 1 && message_len(&message, 1) == 0 ? 2 : 1;
+
+            client->delimiter = at == 2;
+            take_message(g, client, &message, at);
+        }
+        if (client != NULL)
+            clients_release(&g->clients, client);
+        message_clear(&message);
+    }
+    flush_submit(g);
+    send_answers(g);
+    return 0;
+}
+
+/* ---- starting and stopping --------------------------------------------- */
+
+/* Without encryption, tcp never leaves the machine. */
+static int
+check_loopback(const char *endpoint, const char *origin, struct err *err)
+{
+    static const char *const good[] = { "tcp://127.",
+                                        "tcp://localhost:", "tcp://[::1]:" };
+
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        if (strncmp(endpoint, good[i], strlen(good[i])) == 0)
+            return 0;
+    return err_set(err, -CAIRN_ECONFIG,
+                   "%s: commands.tcp = '%s': only a loopback address, as in "
+                   "tcp://127.0.0.1:4890, can be used",
+                   origin, endpoint);
+}
+
+static int
+open_front(struct gateway *g, const struct conf *conf, struct err *err)
+{
+    const char *tcp = conf_endpoint(conf, "commands.tcp");
+    const struct sock_options options = {
+        .type = ZMQ_ROUTER,
+        .queue_max = (uint32_t)conf_number(conf, "client.queue"),
+        .frame_max = FRAME_LEN_MAX,
+        .linger_ms = LINGER_MS,
+    };
+    int rc = 0;
+
+    if (tcp != NULL)
+        rc = check_loopback(tcp, conf_origin(conf, "commands.tcp"), err);
+    if (rc == 0)
+        rc = sock_open(&g->front, &options, err);
+    if (rc == 0)
+        rc = sock_bind(&g->front, conf_text(conf, "commands.endpoint"), err);
+    if (rc == 0 && tcp != NULL)
+        rc = sock_bind(&g->front, tcp, err);
+    return rc;
+}
+
+static int
+open_back(struct gateway *g, const struct conf *conf, struct err *err)
+{
+    const struct sock_options options = {
+        .type = ZMQ_DEALER,
+        .queue_max = (uint32_t)conf_number(conf, "commands.in_flight_max"),
+        .frame_max = FRAME_LEN_MAX,
+        .only_connected = true,
+    };
+    int reconnect_ms = RECONNECT_MS;
+    int rc = sock_open(&g->back, &options, err);
+
+    if (rc < 0)
+        return rc;
+    (void)zmq_setsockopt(g->back.handle, ZMQ_RECONNECT_IVL, &reconnect_ms,
+                         sizeof reconnect_ms);
+    g->monitor = zactor_new(zmonitor, g->back.zsock);
+    if (g->monitor == NULL)
+        return err_sys(err, -ENOMEM, "cannot watch the writer's socket");
+    (void)zstr_sendx(g->monitor, "LISTEN", "CONNECTED", "DISCONNECTED", NULL);
+    (void)zstr_send(g->monitor, "START");
+    (void)zsock_wait(g->monitor);
+    return sock_connect(&g->back, conf_text(conf, "writer.endpoint"), err);
+}
+
+int
+gateway_start(void *self, struct daemon *daemon, struct err *err)
+{
+    struct gateway *g = self;
+    const struct conf *conf = daemon_conf(daemon);
+    zloop_t *loop = daemon_loop(daemon);
+    int rc = 0;
+
+    g->daemon = daemon;
+    g->odd_messages.every_ms = g->lost_answers.every_ms = 60000;
+    g->waiting_since_ms = clock_ms();
+    randombytes_buf(&g->instance, sizeof g->instance);
+    g->client_in_flight_max =
+        (uint32_t)conf_number(conf, "client.in_flight_max");
+    g->limits = (struct command_limits){
+        .events_max = (uint32_t)conf_number(conf, "commit.events_max"),
+        .checks_max = (uint32_t)conf_number(conf, "commit.checks_max"),
+        .data_max = (uint32_t)conf_number(conf, "event.data_max"),
+        .meta_max = (uint32_t)conf_number(conf, "event.meta_max"),
+        .commit_max = (uint32_t)conf_number(conf, "commit.max"),
+    };
+    if (clients_init(&g->clients,
+                     (uint32_t)conf_number(conf, "commands.in_flight_max")) < 0)
+        rc = err_sys(err, -ENOMEM, "commands.in_flight_max");
+    if (rc == 0)
+        rc = open_front(g, conf, err);
+    if (rc == 0)
+        rc = open_back(g, conf, err);
+    if (rc < 0)
+        return rc;
+    (void)zloop_reader(loop, g->back.zsock, on_back, g);
+    (void)zloop_reader(loop, g->front.zsock, on_front, g);
+    (void)zloop_reader(loop, zactor_sock(g->monitor), on_monitor, g);
+    (void)zloop_timer(loop, HELLO_MS, 0, on_hello_timer, g);
+    return 0;
+}
+
+/* Waits a while for the outcomes of what has been handed over. */
+static void
+finish_flights(struct gateway *g)
+{
+    uint64_t deadline = clock_ms() + STOP_WAIT_MS;
+
+    while (g->clients.flight_count > 0 && clock_ms() < deadline) {
+        zmq_pollitem_t item = { .socket = g->back.handle,
+                                .events = ZMQ_POLLIN };
+
+        (void)zmq_poll(&item, 1, 50);
+        read_back(g);
+    }
+    clients_land_all(&g->clients, ANSWER_UNKNOWN,
+                     "the gateway is stopping; ask again with the same "
+                     "command id");
+    send_answers(g);
+}
+
+void
+gateway_stop(void *self, struct daemon *daemon)
+{
+    struct gateway *g = self;
+
+    (void)daemon;
+    if (g->back.zsock != NULL)
+        finish_flights(g);
+    zactor_destroy(&g->monitor);
+    sock_close(&g->back);
+    sock_close(&g->front);
+    clients_free(&g->clients);
+    append_batch_free(&g->batch);
+    submit_builder_free(&g->submit);
+    outcome_batch_free(&g->outcomes);
+}
+
+void
+gateway_status(void *self, char *text, size_t len)
+{
+    struct gateway *g = self;
+
+    if (g->writer.writer == 0)
+        (void)snprintf(text, len, "waiting for the writer");
+    else
+        (void)snprintf(text, len,
+                       "serving; %" PRIu64 " commands so far, %u in flight",
+                       g->commands, g->clients.flight_count);
+}

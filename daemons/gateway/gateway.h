@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * gateway - the process that faces clients: it takes commands, checks every
+ * field and limit, hands them to the writer, and gives the outcomes back.
+ *
+ * It owns nothing on disk and may be restarted at any time.  All commands of
+ * one turn of its loop go to the writer as one message, and all outcomes of
+ * one message of the writer go to each client as one message.
+ */
+#ifndef CAIRN_GATEWAY_GATEWAY_H
+#define CAIRN_GATEWAY_GATEWAY_H
+
+#include "base/daemon.h"
+#include "gateway/clients.h"
+#include "gateway/commands.h"
+#include "wire/hop.h"
+
+extern const struct conf_key gateway_keys[];
+
+struct gateway {
+    struct daemon *daemon;
+    struct command_limits limits;
+    uint32_t client_in_flight_max;
+    uint64_t instance;
+    struct sock front;         /* ROUTER, public */
+    struct sock back;          /* DEALER to the writer */
+    zactor_t *monitor;         /* says when the writer comes and goes */
+    bool connected;            /* to the writer's socket */
+    struct welcome writer;     /* what it said; .writer is 0 before that */
+    uint64_t waiting_since_ms; /* for the writer; 0: it is there */
+    struct clients clients;
+    struct append_batch batch;
+    struct submit_builder submit;
+    struct outcome_batch outcomes;
+    uint64_t last_position; /* the highest that passed through here */
+    uint64_t commands;      /* counted for status */
+    struct log_limit odd_messages, lost_answers;
+};
+
+int gateway_start(void *self, struct daemon *daemon, struct err *err);
+void gateway_stop(void *self, struct daemon *daemon);
+void gateway_status(void *self, char *text, size_t len);
+
+#endif
