@@ -100,6 +100,27 @@ sock_connect(struct sock *sock, const char *endpoint, struct err *err)
     return 0;
 }
 
+int
+endpoint_check_loopback(const char *endpoint, const char *origin,
+                        struct err *err)
+{
+    static const char *const good[] = { IPC_PREFIX,
+                                        "tcp://localhost:", "tcp://[::1]:" };
+    const char *v4 = "tcp://127.";
+
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        if (strncmp(endpoint, good[i], strlen(good[i])) == 0)
+            return 0;
+    if (strncmp(endpoint, v4, strlen(v4)) == 0 &&
+        endpoint[strlen(v4) + strspn(endpoint + strlen(v4), "0123456789.")] ==
+            ':')
+        return 0;
+    return err_set(err, -CAIRN_ECONFIG,
+                   "%s: '%s': only a loopback address, as in "
+                   "tcp://127.0.0.1:4890, can be used",
+                   origin, endpoint);
+}
+
 void
 sock_close(struct sock *sock)
 {

@@ -51,6 +51,14 @@ int sock_bind(struct sock *sock, const char *endpoint, struct err *err);
 /* Connects it; succeeds whether the peer is there or not. */
 int sock_connect(struct sock *sock, const char *endpoint, struct err *err);
 
+/*
+ * Without encryption, tcp never leaves the machine: -CAIRN_ECONFIG unless the
+ * endpoint is ipc, or tcp on a loopback address.  `origin` says where it was
+ * configured.
+ */
+int endpoint_check_loopback(const char *endpoint, const char *origin,
+                            struct err *err);
+
 /* Closes it after its linger; fine for one that was never opened. */
 void sock_close(struct sock *sock);
 

@@ -417,22 +417,6 @@ on_front(zloop_t *loop, zsock_t *reader, void *arg)
 
 /* ---- starting and stopping --------------------------------------------- */
 
-/* Without encryption, tcp never leaves the machine. */
-static int
-check_loopback(const char *endpoint, const char *origin, struct err *err)
-{
-    static const char *const good[] = { "tcp://127.",
-                                        "tcp://localhost:", "tcp://[::1]:" };
-
-    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
-        if (strncmp(endpoint, good[i], strlen(good[i])) == 0)
-            return 0;
-    return err_set(err, -CAIRN_ECONFIG,
-                   "%s: commands.tcp = '%s': only a loopback address, as in "
-                   "tcp://127.0.0.1:4890, can be used",
-                   origin, endpoint);
-}
-
 static int
 open_front(struct gateway *g, const struct conf *conf, struct err *err)
 {
@@ -446,7 +430,8 @@ open_front(struct gateway *g, const struct conf *conf, struct err *err)
     int rc = 0;
 
     if (tcp != NULL)
-        rc = check_loopback(tcp, conf_origin(conf, "commands.tcp"), err);
+        rc = endpoint_check_loopback(tcp, conf_origin(conf, "commands.tcp"),
+                                     err);
     if (rc == 0)
         rc = sock_open(&g->front, &options, err);
     if (rc == 0)

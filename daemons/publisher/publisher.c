@@ -1,0 +1,588 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "publisher/publisher.h"
+
+#include <inttypes.h>
+
+#include <sodium.h>
+
+#include "wire/array.h"
+#include "wire/image.h"
+
+#define LINGER_MS 1000u
+#define MESSAGES_PER_TURN 64
+#define TICK_MS 50u /* deadlines of polls, and missed doorbells */
+#define WAITING_LOG_MS 5000u
+#define LIVE_EVENTS_PER_TURN 4096u
+#define LIVE_LAG_MAX 100000u /* events; further behind, they are left out */
+
+const struct conf_key publisher_keys[] = {
+    { "log.directory", CONF_PATH, "/var/lib/cairn/log", "where the log lies", 0,
+      0, NULL },
+    { "log.control", CONF_PATH, "/run/cairn/log.control",
+      "the page through which the writer tells the watermark", 0, 0, NULL },
+    { "queries.endpoint", CONF_ENDPOINT, "ipc:///run/cairn/queries",
+      "where clients read; bound here", 0, 0, NULL },
+    { "queries.tcp", CONF_ENDPOINT, "-",
+      "a second endpoint for them, tcp on a loopback address", 0, 0, NULL },
+    { "queries.queue", CONF_COUNT, "100",
+      "answers that may wait for a client that does not read", 1, 1 << 20,
+      NULL },
+    { "queries.polls_max", CONF_COUNT, "4096",
+      "long polls at a time; above: busy", 1, 1 << 20, NULL },
+    { "live.endpoint", CONF_ENDPOINT, "ipc:///run/cairn/live",
+      "where new events are published, topic by stream; bound here", 0, 0,
+      NULL },
+    { "live.queue", CONF_COUNT, "10000",
+      "events that may wait for a subscriber; above, it misses some", 1,
+      1 << 24, NULL },
+    { "doorbell.endpoint", CONF_ENDPOINT, "ipc:///run/cairn/doorbell",
+      "the writer's doorbell", 0, 0, NULL },
+    { 0 },
+};
+
+/* ---- the log ----------------------------------------------------------- */
+
+/* Opens the log if it is there; says what it waits for if not. */
+static bool
+have_reader(struct publisher *p)
+{
+    struct err err;
+    uint64_t now;
+
+    if (p->reader != NULL)
+        return true;
+    if (reader_open(&sys_real, p->log_dir, p->control_path, &p->reader, &err) ==
+        0) {
+        p->waiting_since_ms = 0;
+        p->watermark = 0;
+        p->live_at = (struct cursor){ 0 };
+        log_info("reading log %s", p->log_dir);
+        return true;
+    }
+    now = clock_ms();
+    if (p->waiting_since_ms == 0 ||
+        now - p->waiting_since_ms >= WAITING_LOG_MS) {
+        p->waiting_since_ms = now;
+        log_warn("waiting for the log (has the writer been started?): %s",
+                 err.text);
+    }
+    return false;
+}
+
+static void
+log_damage(struct publisher *p, const struct err *err)
+{
+    uint64_t suppressed;
+
+    if (log_limited(&p->damage, &suppressed))
+        log_error("a request could not be answered: %s (%" PRIu64
+                  " more since the last such line)",
+                  err->text, suppressed);
+}
+
+/* The watermark, or false if there is no log to read now. */
+static bool
+get_watermark(struct publisher *p, uint64_t *ret_watermark, struct err *err)
+{
+    int rc;
+
+    if (!have_reader(p)) {
+        (void)err_set(err, -ENOENT,
+                      "waiting for the log; has the writer been "
+                      "started?");
+        return false;
+    }
+    rc = reader_watermark(p->reader, ret_watermark, err);
+    if (rc == -ESTALE) {
+        log_warn("%s; opening it again", err->text);
+        reader_close(&p->reader);
+        return have_reader(p) &&
+            reader_watermark(p->reader, ret_watermark, err) == 0;
+    }
+    return rc == 0;
+}
+
+/* ---- answers ----------------------------------------------------------- */
+
+/* A client, as the message that it sent names it. */
+struct address {
+    const uint8_t *routing_id;
+    bool delimiter;
+};
+
+/* Sends frames to a client, behind its address; empties the body. */
+static void
+send_to(struct publisher *p, const struct address *to, struct message *head,
+        struct message *body)
+{
+    struct message message = { .count = 0 };
+    int rc = message_add(&message, to->routing_id, ROUTING_ID_LEN);
+
+    if (rc == 0 && to->delimiter)
+        rc = message_add(&message, NULL, 0);
+    for (int i = 0; rc == 0 && i < head->count; i++)
+        message_move(&message, &head->frames[i]);
+    for (int i = 0; rc == 0 && body != NULL && i < body->count; i++)
+        message_move(&message, &body->frames[i]);
+    if (rc == 0)
+        (void)message_send(&p->queries, &message); /* gone, or not reading:
+                                                      it asks again */
+    message_clear(&message);
+    message_clear(head);
+    if (body != NULL)
+        message_clear(body);
+}
+
+static void
+refuse_read(struct publisher *p, const struct address *to, uint64_t request,
+            enum answer_code code, const char *text)
+{
+    struct read_answer answer = { .request = request, .code = (uint16_t)code };
+    struct message head = { .count = 0 };
+
+    if (events_encode(&answer, text, &head) == 0)
+        send_to(p, to, &head, NULL);
+    message_clear(&head);
+}
+
+static enum answer_code
+code_of(int rc)
+{
+    return rc == -CAIRN_EDAMAGED || rc == -CAIRN_EOTHERLOG ? ANSWER_DAMAGED
+                                                           : ANSWER_UNKNOWN;
+}
+
+/* ---- long polls -------------------------------------------------------- */
+
+static void
+free_poll(struct poll *poll)
+{
+    free(poll->texts);
+    free(poll);
+}
+
+static void
+park(struct publisher *p, const struct address *to,
+     const struct read_request *request)
+{
+    struct poll *poll = calloc(1, sizeof *poll);
+    size_t len = 0;
+
+    for (uint32_t i = 0; i < request->selector_count; i++)
+        len += request->selectors[i].len;
+    if (poll != NULL)
+        poll->texts = malloc(len + 1);
+    if (poll == NULL || poll->texts == NULL) {
+        if (poll != NULL)
+            free_poll(poll);
+        refuse_read(p, to, request->request, ANSWER_BUSY, "no memory");
+        return;
+    }
+    memcpy(poll->routing_id, to->routing_id, ROUTING_ID_LEN);
+    poll->delimiter = to->delimiter;
+    poll->deadline_ms = clock_ms() + request->wait_ms;
+    poll->request = *request;
+    len = 0;
+    for (uint32_t i = 0; i < request->selector_count; i++) {
+        struct read_selector *s = &poll->request.selectors[i];
+
+        memcpy(poll->texts + len, s->text, s->len);
+        s->text = poll->texts + len;
+        len += s->len;
+    }
+    p->polls[p->poll_count++] = poll;
+}
+
+/*
+ * Answers a request, or parks it if there is nothing for it yet and it may
+ * wait; true if it was answered.
+ */
+static bool
+answer_read(struct publisher *p, const struct address *to,
+            struct read_request *request, bool may_wait)
+{
+    struct message head = { .count = 0 }, frames = { .count = 0 };
+    struct read_answer answer;
+    uint64_t watermark;
+    struct err err;
+    int rc;
+
+    if (!get_watermark(p, &watermark, &err)) {
+        refuse_read(p, to, request->request, ANSWER_BUSY, err.text);
+        return true;
+    }
+    rc = query_run(p->reader, request, watermark, &p->scratch, &answer, &frames,
+                   &err);
+    if (rc < 0) {
+        message_clear(&frames);
+        log_damage(p, &err);
+        refuse_read(p, to, request->request, code_of(rc), err.text);
+        return true;
+    }
+    if (may_wait && answer.event_count == 0 && answer.at_end &&
+        request->direction == READ_FORWARD) {
+        query_go_on(request, &answer);
+        return false;
+    }
+    p->events += answer.event_count;
+    if (events_encode(&answer, "", &head) == 0)
+        send_to(p, to, &head, &frames);
+    message_clear(&head);
+    message_clear(&frames);
+    return true;
+}
+
+/* Looks at every long poll again: something is new, or time is up. */
+static void
+serve_polls(struct publisher *p, bool news)
+{
+    uint64_t now = clock_ms();
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < p->poll_count; i++) {
+        struct poll *poll = p->polls[i];
+        struct address to = { poll->routing_id, poll->delimiter };
+        bool expired = now >= poll->deadline_ms;
+
+        if ((news || expired) && answer_read(p, &to, &poll->request, !expired))
+            free_poll(poll);
+        else
+            p->polls[kept++] = poll;
+    }
+    p->poll_count = kept;
+}
+
+/* ---- live -------------------------------------------------------------- */
+
+static int
+send_live(struct publisher *p, const struct event *event)
+{
+    struct message message = { .count = 0 };
+    int rc = message_add(&message, event->stream.p, event->stream.len);
+
+    if (rc == 0)
+        rc = message_add(&message, event->record, event->record_len);
+    if (rc == 0)
+        (void)message_send(&p->live, &message); /* a subscriber may miss it */
+    message_clear(&message);
+    return rc;
+}
+
+/* Publishes what has become durable; true if there is more to do. */
+static bool
+publish_live(struct publisher *p, uint64_t watermark)
+{
+    struct evlog *log = reader_log(p->reader);
+    struct err err;
+    int rc = 1;
+
+    if (p->topics == 0 || p->live_at.position == 0 ||
+        watermark + 1 - p->live_at.position > LIVE_LAG_MAX) {
+        rc = evlog_seek(log, watermark + 1, watermark, &p->live_at, &err);
+        if (rc < 0)
+            log_damage(p, &err);
+        return false;
+    }
+    for (uint32_t i = 0; rc > 0 && i < LIVE_EVENTS_PER_TURN; i++) {
+        struct event event;
+
+        rc = evlog_next(log, &p->live_at, watermark, &event, &err);
+        if (rc > 0 && send_live(p, &event) < 0)
+            rc = 0;
+    }
+    if (rc < 0) {
+        log_damage(p, &err);
+        p->live_at.position = 0; /* leave the damage out */
+    }
+    return rc > 0;
+}
+
+static void
+take_subscriptions(struct publisher *p)
+{
+    struct message message;
+
+    while (message_receive(&p->live, &message) > 0) {
+        /* One byte, 1 for the first subscriber of a topic, 0 after the last. */
+        if (message_len(&message, 0) > 0)
+            p->topics += message_data(&message, 0)[0] == 1 ? 1
+                : p->topics > 0                            ? UINT64_MAX
+                                                           : 0;
+        message_clear(&message);
+    }
+}
+
+/* Acts on the watermark if it has moved. */
+static void
+look_at_watermark(struct publisher *p)
+{
+    uint64_t watermark;
+    struct err err;
+
+    if (!get_watermark(p, &watermark, &err) || watermark == p->watermark)
+        return;
+    p->watermark = watermark;
+    serve_polls(p, true);
+    while (publish_live(p, watermark))
+        take_subscriptions(p);
+}
+
+/* ---- the loop ---------------------------------------------------------- */
+
+static int
+on_doorbell(zloop_t *loop, zsock_t *reader, void *arg)
+{
+    struct publisher *p = arg;
+    struct message message;
+
+    (void)loop;
+    (void)reader;
+    /* Only a hint: the control page says what is true. */
+    while (message_receive(&p->doorbell, &message) > 0)
+        message_clear(&message);
+    look_at_watermark(p);
+    return 0;
+}
+
+static int
+on_live(zloop_t *loop, zsock_t *reader, void *arg)
+{
+    (void)loop;
+    (void)reader;
+    take_subscriptions(arg);
+    return 0;
+}
+
+static int
+on_tick(zloop_t *loop, int timer, void *arg)
+{
+    struct publisher *p = arg;
+
+    (void)loop;
+    (void)timer;
+    look_at_watermark(p);
+    if (p->poll_count > 0)
+        serve_polls(p, false);
+    return 0;
+}
+
+static void
+take_read(struct publisher *p, const struct address *to,
+          struct read_request *request)
+{
+    const char *fault = query_check(request);
+    bool may_wait = request->wait_ms > 0;
+
+    p->requests++;
+    if (fault != NULL) {
+        refuse_read(p, to, request->request, ANSWER_INVALID, fault);
+        return;
+    }
+    if (may_wait && p->poll_count == p->poll_max) {
+        refuse_read(p, to, request->request, ANSWER_BUSY,
+                    "queries.polls_max long polls are waiting");
+        return;
+    }
+    if (!answer_read(p, to, request, may_wait))
+        park(p, to, request);
+}
+
+static void
+take_ping(struct publisher *p, const struct address *to, uint64_t request)
+{
+    struct pong pong = { .request = request, .instance = p->instance };
+    struct message head = { .count = 0 };
+    struct err err;
+
+    if (get_watermark(p, &pong.watermark, &err))
+        pong.log_id = evlog_id(reader_log(p->reader));
+    if (pong_encode(&pong, "cairn-publisher " CAIRN_VERSION, &head) == 0)
+        send_to(p, to, &head, NULL);
+    message_clear(&head);
+}
+
+static void
+refuse_message(struct publisher *p, const struct address *to, const char *text)
+{
+    struct message head = { .count = 0 };
+    uint64_t suppressed;
+
+    if (log_limited(&p->odd_messages, &suppressed))
+        log_warn("a client sent a message that was refused: %s (%" PRIu64
+                 " more since the last such line)",
+                 text, suppressed);
+    if (refused_encode(ANSWER_INVALID, text, &head) == 0)
+        send_to(p, to, &head, NULL);
+    message_clear(&head);
+}
+
+static void
+take_message(struct publisher *p, struct message *message)
+{
+    struct address to = {
+        .routing_id = message_data(message, 0),
+        .delimiter = message->count > 1 && message_len(message, 1) == 0,
+    };
+    int at = to.delimiter ? 2 : 1;
+    struct read_request request;
+    uint16_t version, kind;
+    uint64_t number;
+
+    if (at >= message->count ||
+        image_kind(message_data(message, at), message_len(message, at),
+                   &version, &kind) < 0)
+        refuse_message(p, &to,
+                       "the header is no message of the Cairn protocol");
+    else if (version != PROTOCOL_VERSION)
+        refuse_message(p, &to,
+                       "the protocol version is not 1, the only one here");
+    else if (kind == KIND_PING && message->count == at + 1 &&
+             ping_decode(&message->frames[at], &number) == 0)
+        take_ping(p, &to, number);
+    else if (kind == KIND_READ && message->count == at + 2 &&
+             read_decode(&message->frames[at], &message->frames[at + 1],
+                         &request) == 0)
+        take_read(p, &to, &request);
+    else
+        refuse_message(p, &to,
+                       "the message does not fit doc/PROTOCOL.md: "
+                       "header, counts and lengths must agree");
+}
+
+static int
+on_query(zloop_t *loop, zsock_t *reader, void *arg)
+{
+    struct publisher *p = arg;
+
+    (void)loop;
+    (void)reader;
+    for (int i = 0; i < MESSAGES_PER_TURN; i++) {
+        struct message message;
+        int rc = message_receive(&p->queries, &message);
+
+        if (rc == 0)
+            break;
+        /* Who has chosen a routing id, or sends endless frames, gets none. */
+        if (rc > 0 && message_routed_by_us(&message))
+            take_message(p, &message);
+        message_clear(&message);
+    }
+    return 0;
+}
+
+/* ---- starting and stopping --------------------------------------------- */
+
+static int
+open_queries(struct publisher *p, const struct conf *conf, struct err *err)
+{
+    const char *tcp = conf_endpoint(conf, "queries.tcp");
+    const struct sock_options options = {
+        .type = ZMQ_ROUTER,
+        .queue_max = (uint32_t)conf_number(conf, "queries.queue"),
+        .frame_max = 1 << 20,
+        .linger_ms = LINGER_MS,
+    };
+    int rc = sock_open(&p->queries, &options, err);
+
+    if (rc == 0 && tcp != NULL)
+        rc =
+            endpoint_check_loopback(tcp, conf_origin(conf, "queries.tcp"), err);
+    if (rc == 0)
+        rc = sock_bind(&p->queries, conf_text(conf, "queries.endpoint"), err);
+    if (rc == 0 && tcp != NULL)
+        rc = sock_bind(&p->queries, tcp, err);
+    return rc;
+}
+
+static int
+open_sockets(struct publisher *p, const struct conf *conf, struct err *err)
+{
+    const char *live = conf_endpoint(conf, "live.endpoint");
+    const struct sock_options live_options = {
+        .type = ZMQ_XPUB,
+        .queue_max = (uint32_t)conf_number(conf, "live.queue"),
+        .frame_max = 1024, /* subscriptions */
+    };
+    const struct sock_options doorbell = {
+        .type = ZMQ_SUB,
+        .queue_max = 1000,
+        .frame_max = 1024,
+    };
+    int rc = open_queries(p, conf, err);
+
+    if (rc == 0)
+        rc = sock_open(&p->live, &live_options, err);
+    if (rc == 0 && live != NULL)
+        rc = sock_bind(&p->live, live, err);
+    if (rc == 0)
+        rc = sock_open(&p->doorbell, &doorbell, err);
+    if (rc < 0)
+        return rc;
+    (void)zmq_setsockopt(p->doorbell.handle, ZMQ_SUBSCRIBE, "", 0);
+    return sock_connect(&p->doorbell, conf_text(conf, "doorbell.endpoint"),
+                        err);
+}
+
+int
+publisher_start(void *self, struct daemon *daemon, struct err *err)
+{
+    struct publisher *p = self;
+    const struct conf *conf = daemon_conf(daemon);
+    zloop_t *loop = daemon_loop(daemon);
+    int rc;
+
+    p->daemon = daemon;
+    p->log_dir = conf_text(conf, "log.directory");
+    p->control_path = conf_text(conf, "log.control");
+    p->odd_messages.every_ms = p->damage.every_ms = 60000;
+    randombytes_buf(&p->instance, sizeof p->instance);
+    p->poll_max = (uint32_t)conf_number(conf, "queries.polls_max");
+    p->polls = calloc(p->poll_max, sizeof *p->polls);
+    if (p->polls == NULL)
+        return err_sys(err, -ENOMEM, "queries.polls_max");
+    rc = open_sockets(p, conf, err);
+    if (rc < 0)
+        return rc;
+    (void)zloop_reader(loop, p->queries.zsock, on_query, p);
+    (void)zloop_reader(loop, p->live.zsock, on_live, p);
+    (void)zloop_reader(loop, p->doorbell.zsock, on_doorbell, p);
+    (void)zloop_timer(loop, TICK_MS, 0, on_tick, p);
+    (void)have_reader(p);
+    return 0;
+}
+
+void
+publisher_stop(void *self, struct daemon *daemon)
+{
+    struct publisher *p = self;
+
+    (void)daemon;
+    for (uint32_t i = 0; i < p->poll_count; i++) {
+        struct poll *poll = p->polls[i];
+        struct address to = { poll->routing_id, poll->delimiter };
+
+        refuse_read(p, &to, poll->request.request, ANSWER_STOPPING,
+                    "the publisher is stopping; ask again");
+        free_poll(poll);
+    }
+    free(p->polls);
+    sock_close(&p->queries);
+    sock_close(&p->live);
+    sock_close(&p->doorbell);
+    query_scratch_free(&p->scratch);
+    reader_close(&p->reader);
+}
+
+void
+publisher_status(void *self, char *text, size_t len)
+{
+    struct publisher *p = self;
+
+    if (p->reader == NULL)
+        (void)snprintf(text, len, "waiting for the log");
+    else
+        (void)snprintf(text, len,
+                       "serving up to position %" PRIu64 "; %" PRIu64
+                       " requests, %u long polls waiting",
+                       p->watermark, p->requests, p->poll_count);
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * publisher - the process that serves reads and subscriptions from the log.
+ *
+ * Requests are stateless: a client pulls, so a slow one hurts nobody.  A long
+ * poll is parked until the watermark brings something for it.  The live
+ * endpoint (XPUB, topic = stream) is for those who may miss something.
+ */
+#ifndef CAIRN_PUBLISHER_PUBLISHER_H
+#define CAIRN_PUBLISHER_PUBLISHER_H
+
+#include "base/daemon.h"
+#include "publisher/query.h"
+#include "wire/hop.h"
+
+extern const struct conf_key publisher_keys[];
+
+/* A long poll. */
+struct poll {
+    uint8_t routing_id[ROUTING_ID_LEN];
+    bool delimiter;
+    uint64_t deadline_ms;
+    struct read_request request;
+    char *texts; /* of its selectors */
+};
+
+struct publisher {
+    struct daemon *daemon;
+    const char *log_dir, *control_path;
+    uint64_t instance;
+    struct reader *reader; /* NULL: not there yet */
+    struct sock queries;   /* ROUTER, public */
+    struct sock live;      /* XPUB, public */
+    struct sock doorbell;  /* SUB */
+    uint64_t watermark;    /* the last one that was acted upon */
+    struct poll **polls;
+    uint32_t poll_count, poll_max;
+    uint64_t topics;       /* subscribed to on the live endpoint */
+    struct cursor live_at; /* what goes out there next */
+    struct query_scratch scratch;
+    uint64_t requests, events; /* counted for status */
+    uint64_t waiting_since_ms;
+    struct log_limit odd_messages, damage;
+};
+
+int publisher_start(void *self, struct daemon *daemon, struct err *err);
+void publisher_stop(void *self, struct daemon *daemon);
+void publisher_status(void *self, char *text, size_t len);
+
+#endif
