@@ -17,6 +17,7 @@ B := build/$(VARIANT)
 PACKAGES := libzmq libczmq libsodium libisal libsystemd
 CLIENT_PACKAGES := jansson
 PROJECTOR_PACKAGES := sqlite3
+EXAMPLE_PACKAGES := zlib
 TEST_PACKAGES := cmocka
 
 pkg_cflags = $(shell pkg-config --cflags $(1))
@@ -29,7 +30,7 @@ CFLAGS   ?= -O2 -g
 HARDEN   := -fstack-protector-strong -fPIE $(if $(SANITIZE),,-D_FORTIFY_SOURCE=2)
 ALL_CPPFLAGS := -D_GNU_SOURCE -Icommon -Idaemons -Iclients -Itests $(CPPFLAGS)
 ALL_CFLAGS := -std=gnu11 $(WARNINGS) $(HARDEN) $(CFLAGS) \
-    $(call pkg_cflags,$(PACKAGES) $(CLIENT_PACKAGES) $(PROJECTOR_PACKAGES) $(TEST_PACKAGES))
+    $(call pkg_cflags,$(PACKAGES) $(CLIENT_PACKAGES) $(PROJECTOR_PACKAGES) $(EXAMPLE_PACKAGES) $(TEST_PACKAGES))
 ALL_LDFLAGS := -pie -Wl,-z,relro,-z,now -pthread $(LDFLAGS)
 ifneq ($(SANITIZE),)
 ALL_CFLAGS  += -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer
@@ -46,6 +47,7 @@ COMMON_SRC := $(wildcard common/*/*.c)
 DAEMON_SRC := $(filter-out %/main.c,$(wildcard daemons/*/*.c))
 CLIENT_SRC := $(filter-out %/main.c,$(wildcard clients/*/*.c))
 TESTLIB_SRC := $(wildcard tests/lib/*.c)
+EXAMPLE_LIB_SRC := $(wildcard examples/*/lib/*.c)
 MAIN_SRC := $(wildcard daemons/*/main.c clients/*/main.c)
 
 UNIT := $(patsubst %.c,%,$(wildcard tests/unit/test_*.c))
@@ -94,6 +96,12 @@ $(B)/libtest.a: $(call obj,$(TESTLIB_SRC))
 	@rm -f $@
 	$(call say,AR)ar rcs $@ $^
 
+# What the programs of one example share.
+$(B)/libexamples.a: $(call obj,$(EXAMPLE_LIB_SRC))
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(call say,AR)ar rcs $@ $^
+
 $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
@@ -106,9 +114,9 @@ $(COMMANDS:%=$(B)/bin/%): $(B)/bin/%: $(B)/obj/clients/%/main.o $(B)/libdaemons.
 	@mkdir -p $(@D)
 	$(call say,LD)$(CC) $(ALL_LDFLAGS) $^ -o $@ $(LIBS) $(call pkg_libs,$(CLIENT_PACKAGES))
 
-$(EXAMPLE_BIN): $(B)/%: $(B)/obj/%.o $(B)/libdaemons.a $(B)/libcairn.a
+$(EXAMPLE_BIN): $(B)/%: $(B)/obj/%.o $(B)/libexamples.a $(B)/libdaemons.a $(B)/libcairn.a
 	@mkdir -p $(@D)
-	$(call say,LD)$(CC) $(ALL_LDFLAGS) $^ -o $@ $(LIBS) $(call pkg_libs,$(CLIENT_PACKAGES) $(PROJECTOR_PACKAGES))
+	$(call say,LD)$(CC) $(ALL_LDFLAGS) $^ -o $@ $(LIBS) $(call pkg_libs,$(CLIENT_PACKAGES) $(PROJECTOR_PACKAGES) $(EXAMPLE_PACKAGES))
 
 $(TEST_BIN): $(B)/%: $(B)/obj/%.o $(B)/libtest.a $(B)/libdaemons.a $(B)/libcairn.a
 	@mkdir -p $(@D)
