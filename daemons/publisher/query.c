@@ -2,6 +2,7 @@
 #include "publisher/query.h"
 
 #include "base/text.h"
+#include "store/select.h"
 #include "wire/array.h"
 
 #define WALK_CHUNK 256u /* addresses collected at a time, walking back */
@@ -56,52 +57,13 @@ span_of(const struct read_selector *s)
     return (struct span){ s->text, s->len };
 }
 
-/* Whether an event passes the selectors, as wire/query.h tells. */
-static bool
-passes(const struct read_request *r, const struct event *event)
-{
-    bool place = true, type = true, want_place = false, want_type = false;
-    struct span category = {
-        event->stream.p,
-        (uint32_t)category_len(event->stream.p, event->stream.len),
-    };
-    struct link link;
-
-    for (uint32_t i = 0; i < r->selector_count; i++) {
-        const struct read_selector *s = &r->selectors[i];
-
-        switch (s->kind) {
-        case SELECT_STREAM:
-        case SELECT_CATEGORY:
-            if (!want_place)
-                place = false;
-            want_place = true;
-            place = place ||
-                span_equal(span_of(s),
-                           s->kind == SELECT_STREAM ? event->stream : category);
-            break;
-        case SELECT_TYPE:
-            if (!want_type)
-                type = false;
-            want_type = true;
-            type = type || span_equal(span_of(s), event->type);
-            break;
-        case SELECT_TAG:
-        default:
-            if (!event_find_tag(event, span_of(s), &link))
-                return false;
-            break;
-        }
-    }
-    return place && type;
-}
-
 /* ---- putting an answer together ---------------------------------------- */
 
 /* A request that is being answered. */
 struct run {
     struct reader *reader;
     const struct read_request *request;
+    struct selector selectors[SELECTORS_MAX];
     uint64_t watermark;
     struct query_scratch *scratch;
     struct read_answer *answer;
@@ -244,7 +206,9 @@ take_at(struct run *run, uint64_t address, uint64_t *ret_position)
         return rc;
     run->scanned++;
     *ret_position = event.position;
-    return passes(run->request, &event) ? take(run, &event) : 1;
+    return selectors_pass(run->selectors, run->request->selector_count, &event)
+        ? take(run, &event)
+        : 1;
 }
 
 /* Reads a chain upward from an ordinal; *ordinal is where it stopped. */
@@ -444,7 +408,10 @@ scan_forward(struct run *run, uint64_t position)
         if (rc <= 0)
             break;
         run->scanned++;
-        rc = passes(run->request, &event) ? take(run, &event) : 1;
+        rc =
+            selectors_pass(run->selectors, run->request->selector_count, &event)
+            ? take(run, &event)
+            : 1;
         if (rc <= 0)
             break;
         cursor = next;
@@ -625,6 +592,11 @@ query_run(struct reader *reader, struct read_request *request,
         .watermark = watermark,
     };
     scratch->len = 0;
+    for (uint32_t i = 0; i < request->selector_count; i++)
+        run.selectors[i] = (struct selector){
+            .kind = (char)request->selectors[i].kind,
+            .text = span_of(&request->selectors[i]),
+        };
     return reads_stream(request) ? read_stream(&run) : read_all(&run);
 }
 

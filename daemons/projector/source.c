@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "projector/source.h"
+
+#include <inttypes.h>
+
+#include "base/log.h"
+#include "wire/image.h"
+
+#define QUEUE_MAX 16u
+#define WAIT_MS 5000u               /* of a long poll */
+#define ANSWER_MS (WAIT_MS + 5000u) /* no answer for so long: ask again */
+
+struct source {
+    const struct selector *selectors; /* borrowed */
+    uint32_t selector_count;
+    struct source_state state;
+    bool state_known;
+
+    struct reader *reader; /* mapped; NULL when read through a publisher */
+
+    struct sock sock;  /* DEALER */
+    uint64_t request;  /* number of the one that is under way */
+    uint64_t asked_ms; /* when; 0: none is under way */
+};
+
+static int
+open_source(const struct selector *selectors, uint32_t selector_count,
+            struct source **ret_source, struct err *err)
+{
+    struct source *s = calloc(1, sizeof *s);
+
+    if (s == NULL)
+        return err_sys(err, -ENOMEM, "source");
+    s->selectors = selectors;
+    s->selector_count = selector_count;
+    *ret_source = s;
+    return 0;
+}
+
+int
+source_open_mapped(const char *dir, const char *control_path,
+                   const struct selector *selectors, uint32_t selector_count,
+                   struct source **ret_source, struct err *err)
+{
+    struct source *s = NULL;
+    int rc = open_source(selectors, selector_count, &s, err);
+
+    if (rc < 0)
+        return rc;
+    rc = reader_open(&sys_real, dir, control_path, &s->reader, err);
+    if (rc < 0)
+        source_close(&s);
+    else
+        *ret_source = s;
+    return rc;
+}
+
+int
+source_open_publisher(const char *endpoint, const struct selector *selectors,
+                      uint32_t selector_count, struct source **ret_source,
+                      struct err *err)
+{
+    const struct sock_options options = {
+        .type = ZMQ_DEALER,
+        .queue_max = QUEUE_MAX,
+        .frame_max = FRAME_LEN_MAX,
+        .only_connected = true,
+    };
+    struct source *s = NULL;
+    int rc = open_source(selectors, selector_count, &s, err);
+
+    if (rc < 0)
+        return rc;
+    rc = sock_open(&s->sock, &options, err);
+    if (rc == 0)
+        rc = sock_connect(&s->sock, endpoint, err);
+    if (rc < 0)
+        source_close(&s);
+    else
+        *ret_source = s;
+    return rc;
+}
+
+void
+source_close(struct source **source)
+{
+    struct source *s = *source;
+
+    *source = NULL;
+    if (s == NULL)
+        return;
+    reader_close(&s->reader);
+    sock_close(&s->sock);
+    free(s);
+}
+
+struct sock *
+source_sock(struct source *source)
+{
+    return source->reader == NULL ? &source->sock : NULL;
+}
+
+/* ---- the mapped log ---------------------------------------------------- */
+
+static int
+mapped_state(struct source *s, struct source_state *ret_state, struct err *err)
+{
+    int rc = reader_watermark(s->reader, &ret_state->watermark, err);
+
+    if (rc < 0)
+        return rc;
+    uuid_format(evlog_id(reader_log(s->reader)), ret_state->log_id);
+    return 1;
+}
+
+static int
+mapped_next(struct source *s, uint64_t position, uint32_t event_max,
+            struct source_batch *batch, struct err *err)
+{
+    int rc = reader_watermark(s->reader, &batch->watermark, err);
+
+    if (rc < 0 || position == batch->watermark)
+        return rc;
+    if (position > batch->watermark)
+        return err_set(err, -ESTALE,
+                       "the read model is at position %" PRIu64
+                       ", ahead of the log, which ends at %" PRIu64,
+                       position, batch->watermark);
+    rc = evlog_seek(reader_log(s->reader), position + 1, batch->watermark,
+                    &batch->cursor, err);
+    batch->last = batch->watermark - position > event_max ? position + event_max
+                                                          : batch->watermark;
+    return rc < 0 ? rc : 1;
+}
+
+static int
+mapped_event(struct source *s, struct source_batch *batch,
+             struct event *ret_event, struct err *err)
+{
+    for (;;) {
+        int rc = evlog_next(reader_log(s->reader), &batch->cursor, batch->last,
+                            ret_event, err);
+
+        if (rc <= 0 ||
+            selectors_pass(s->selectors, s->selector_count, ret_event))
+            return rc;
+    }
+}
+
+/* ---- the publisher ----------------------------------------------------- */
+
+static int
+send_message(struct source *s, struct message *message)
+{
+    int rc = message_send(&s->sock, message);
+
+    message_clear(message);
+    if (rc == 0)
+        s->asked_ms = clock_ms();
+    return rc;
+}
+
+static int
+ask(struct source *s, uint64_t position, uint32_t event_max)
+{
+    struct read_request request = {
+        .request = ++s->request,
+        .from = position + 1,
+        .event_max = event_max,
+        .wait_ms = WAIT_MS,
+        .selector_count = s->selector_count,
+    };
+    struct message message = { .count = 0 };
+    int rc;
+
+    for (uint32_t i = 0; i < s->selector_count; i++)
+        request.selectors[i] = (struct read_selector){
+            .kind = (uint8_t)s->selectors[i].kind,
+            .len = (uint16_t)s->selectors[i].text.len,
+            .text = s->selectors[i].text.p,
+        };
+    rc = read_encode(&request, &message);
+    return rc < 0 ? rc : send_message(s, &message);
+}
+
+static bool
+must_ask(const struct source *s)
+{
+    return s->asked_ms == 0 || clock_ms() - s->asked_ms > ANSWER_MS;
+}
+
+static int
+not_connected(struct err *err)
+{
+    (void)err_set(err, -EAGAIN, "the publisher does not answer");
+    return 0;
+}
+
+/*
+ * Receives the answer to the request that is under way: 1; or 0, with the
+ * reason in *err if it is worth telling.
+ */
+static int
+receive(struct source *s, struct message *message,
+        struct read_answer *ret_answer, struct err *err)
+{
+    while (message_receive(&s->sock, message) > 0) {
+        if (events_decode(&message->frames[0], ret_answer) == 0 &&
+            ret_answer->request == s->request) {
+            s->asked_ms = 0;
+            return 1;
+        }
+        message_clear(message);
+    }
+    (void)err;
+    return 0;
+}
+
+static int
+publisher_state(struct source *s, struct source_state *ret_state,
+                struct err *err)
+{
+    struct message message = { .count = 0 };
+
+    if (s->state_known) {
+        *ret_state = s->state;
+        return 1;
+    }
+    while (message_receive(&s->sock, &message) > 0) {
+        struct pong pong;
+
+        if (pong_decode(&message.frames[0], &pong) == 0) {
+            s->asked_ms = 0;
+            s->state.watermark = pong.watermark;
+            uuid_format(pong.log_id, s->state.log_id);
+            s->state_known = !uuid_is_nil(pong.log_id);
+        }
+        message_clear(&message);
+    }
+    if (s->state_known)
+        return publisher_state(s, ret_state, err);
+    if (s->asked_ms == 0 || clock_ms() - s->asked_ms > 500) {
+        if (ping_encode(++s->request, &message) == 0)
+            (void)send_message(s, &message); /* again later */
+        message_clear(&message);
+    }
+    return not_connected(err);
+}
+
+static int
+publisher_next(struct source *s, uint64_t position, uint32_t event_max,
+               struct source_batch *batch, struct err *err)
+{
+    struct read_answer answer;
+
+    if (receive(s, &batch->frames, &answer, err) > 0) {
+        if (answer.code == ANSWER_BUSY || answer.code == ANSWER_STOPPING) {
+            message_clear(&batch->frames);
+            return not_connected(err);
+        }
+        if (answer.code != ANSWER_OK) {
+            int len = batch->frames.count > 1
+                ? (int)message_len(&batch->frames, 1)
+                : 0;
+
+            (void)err_set(
+                err, -CAIRN_EDAMAGED, "the publisher says: %.*s", len,
+                len == 0 ? "" : (const char *)message_data(&batch->frames, 1));
+            message_clear(&batch->frames);
+            return -CAIRN_EDAMAGED;
+        }
+        s->state.watermark = batch->watermark = answer.watermark;
+        if (position > answer.watermark) {
+            message_clear(&batch->frames);
+            return err_set(err, -ESTALE,
+                           "the read model is at position %" PRIu64
+                           ", ahead of the log, which ends at %" PRIu64,
+                           position, answer.watermark);
+        }
+        batch->last = answer.next - 1;
+        batch->frame = 1;
+        batch->at = 0;
+        if (batch->last > position)
+            return 1;
+        message_clear(&batch->frames); /* a long poll that found nothing */
+    }
+    if (must_ask(s) && ask(s, position, event_max) < 0)
+        return not_connected(err);
+    return 0;
+}
+
+static int
+publisher_event(struct source_batch *batch, struct event *ret_event,
+                struct err *err)
+{
+    while (batch->frame < batch->frames.count) {
+        const uint8_t *data = message_data(&batch->frames, batch->frame);
+        size_t len = message_len(&batch->frames, batch->frame);
+        enum record_kind kind;
+        uint32_t record_len;
+
+        if (batch->at == len) {
+            batch->frame++;
+            batch->at = 0;
+            continue;
+        }
+        data += batch->at;
+        len -= batch->at;
+        if (record_check(data, len, &kind, &record_len) < 0)
+            return err_set(err, -CAIRN_EDAMAGED,
+                           "the publisher sent a damaged record behind "
+                           "position %" PRIu64,
+                           batch->watermark);
+        batch->at += record_len;
+        if (kind != RECORD_EVENT)
+            continue;
+        if (event_decode_whole(data, len, ret_event) < 0)
+            return err_set(err, -CAIRN_EDAMAGED,
+                           "the publisher sent a damaged event, at position "
+                           "%" PRIu64,
+                           ret_event->position);
+        return 1;
+    }
+    return 0;
+}
+
+/* ---- either ------------------------------------------------------------ */
+
+int
+source_state(struct source *source, struct source_state *ret_state,
+             struct err *err)
+{
+    return source->reader != NULL ? mapped_state(source, ret_state, err)
+                                  : publisher_state(source, ret_state, err);
+}
+
+int
+source_next(struct source *source, uint64_t position, uint32_t event_max,
+            struct source_batch *ret_batch, struct err *err)
+{
+    *ret_batch = (struct source_batch){ .event_max = event_max };
+    err->text[0] = '\0';
+    return source->reader != NULL
+        ? mapped_next(source, position, event_max, ret_batch, err)
+        : publisher_next(source, position, event_max, ret_batch, err);
+}
+
+int
+source_event(struct source *source, struct source_batch *batch,
+             struct event *ret_event, struct err *err)
+{
+    return source->reader != NULL ? mapped_event(source, batch, ret_event, err)
+                                  : publisher_event(batch, ret_event, err);
+}
+
+void
+source_done(struct source_batch *batch)
+{
+    message_clear(&batch->frames);
+}
+
+void
+source_restart(struct source *source)
+{
+    source->asked_ms = 0;
+    source->request++;
+}

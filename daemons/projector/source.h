@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * source - where a projector gets its events: the mapped log of the same
+ * machine, or a publisher.  Both give the same events in the same batches.
+ *
+ * Threads: one.
+ */
+#ifndef CAIRN_PROJECTOR_SOURCE_H
+#define CAIRN_PROJECTOR_SOURCE_H
+
+#include "store/reader.h"
+#include "store/select.h"
+#include "wire/query.h"
+
+/* What is known of the log. */
+struct source_state {
+    char log_id[UUID_TEXT_LEN + 1];
+    uint64_t watermark;
+};
+
+/* The next events behind a position, as far as they were asked for. */
+struct source_batch {
+    uint64_t last; /* all positions up to here are taken in with the batch */
+    uint64_t watermark;
+    uint32_t event_max;
+    /* Of the publisher: the frames, and where the next record begins. */
+    struct message frames;
+    int frame;
+    size_t at;
+    /* Of the mapped log. */
+    struct cursor cursor;
+};
+
+struct source;
+
+/* Reads the log in `dir` through its maps. */
+int source_open_mapped(const char *dir, const char *control_path,
+                       const struct selector *selectors,
+                       uint32_t selector_count, struct source **ret_source,
+                       struct err *err);
+
+/* Reads through the publisher at `endpoint`. */
+int source_open_publisher(const char *endpoint,
+                          const struct selector *selectors,
+                          uint32_t selector_count, struct source **ret_source,
+                          struct err *err);
+
+/* Closes it and sets *source to NULL; NULL is fine. */
+void source_close(struct source **source);
+
+/* A socket to wait for, or NULL. */
+struct sock *source_sock(struct source *source);
+
+/*
+ * What is known of the log; 0 if there is nothing to say yet, with the reason
+ * in *err; negative if it cannot be read.
+ */
+int source_state(struct source *source, struct source_state *ret_state,
+                 struct err *err);
+
+/*
+ * The batch behind `position`, of at most event_max positions: 1; or 0 if
+ * there is nothing yet.  To be called again when the socket is readable, when
+ * the doorbell rings, and now and then.
+ */
+int source_next(struct source *source, uint64_t position, uint32_t event_max,
+                struct source_batch *ret_batch, struct err *err);
+
+/* The next event of a batch: 1; 0 at its end. */
+int source_event(struct source *source, struct source_batch *batch,
+                 struct event *ret_event, struct err *err);
+
+/* Releases what a batch holds. */
+void source_done(struct source_batch *batch);
+
+/* Forgets a request that is under way: the next batch is another. */
+void source_restart(struct source *source);
+
+#endif
