@@ -105,12 +105,12 @@ control_create(const struct sys *sys, const char *path, struct uuid log_id,
         store(&page->epoch, epoch);
         store(&page->watermark, 0);
         store(&page->table_generation, 0);
-        for (int i = 0; i < COUNT_COUNTERS; i++)
-            store(&page->counters[i], 0);
         page->log_id = log_id;
         store(&page->version, CONTROL_VERSION);
         memcpy(page->magic, CONTROL_MAGIC, sizeof page->magic);
     }
+    for (int i = 0; i < COUNT_COUNTERS; i++)
+        store(&page->counters[i], 0);
     store(&page->state, CONTROL_RECOVERING);
     *ret_control = control;
     return 0;

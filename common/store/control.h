@@ -19,7 +19,7 @@
  *    64     8  writer_pid
  *    72     8  started_us       when the writer began to serve
  *    80     8  time_us          of the commit at the watermark
- *    88  8*16  counters         enum control_counter
+ *    88  8*16  counters         enum control_counter; since it started
  *
  * Order of stores after a sync: table entries, counters, watermark.  So who
  * loads the watermark first and the generation then finds, in the table of

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "c/query_client.h"
+
+#include "base/log.h"
+
+#define RESEND_MS 1000u
+#define RECONNECT_MS 20
+
+int
+query_client_open(struct query_client *client, const char *endpoint,
+                  uint32_t deadline_ms, struct err *err)
+{
+    const struct sock_options options = {
+        .type = ZMQ_DEALER,
+        .queue_max = 16,
+        .frame_max = FRAME_LEN_MAX,
+        .only_connected = true,
+    };
+    int reconnect_ms = RECONNECT_MS;
+    int rc;
+
+    *client = (struct query_client){ .endpoint = endpoint,
+                                     .deadline_ms = deadline_ms };
+    rc = sock_open(&client->sock, &options, err);
+    if (rc < 0)
+        return rc;
+    (void)zmq_setsockopt(client->sock.handle, ZMQ_RECONNECT_IVL, &reconnect_ms,
+                         sizeof reconnect_ms);
+    rc = sock_connect(&client->sock, endpoint, err);
+    if (rc < 0)
+        query_client_close(client);
+    return rc;
+}
+
+void
+query_client_close(struct query_client *client)
+{
+    sock_close(&client->sock);
+}
+
+/* How a request is written, and how its answer is recognised. */
+struct call {
+    int (*encode)(const void *request, uint64_t number,
+                  struct message *message);
+    /* 1: the answer; 0: something else. */
+    int (*match)(struct message *message, uint64_t number, void *answer);
+    const void *request;
+    void *answer;
+    uint32_t extra_ms; /* that the answerer may take its time */
+};
+
+static int
+send_call(struct query_client *c, const struct call *call)
+{
+    struct message message = { .count = 0 };
+    int rc = call->encode(call->request, ++c->request, &message);
+
+    if (rc == 0)
+        rc = message_send(&c->sock, &message);
+    message_clear(&message);
+    return rc;
+}
+
+static int
+refusal(struct message *message, struct err *err)
+{
+    uint16_t code;
+
+    if (refused_decode(&message->frames[0], &code) < 0)
+        return 0;
+    return err_set(err, -CAIRN_EREFUSED, "%s: %.*s", answer_name(code),
+                   message->count > 1 ? (int)message_len(message, 1) : 0,
+                   message->count > 1 ? (const char *)message_data(message, 1)
+                                      : "");
+}
+
+static int
+run_call(struct query_client *c, const struct call *call,
+         struct message *ret_message, struct err *err)
+{
+    uint64_t deadline = clock_ms() + c->deadline_ms + call->extra_ms;
+    uint64_t resend = 0;
+
+    for (;;) {
+        zmq_pollitem_t item = { .socket = c->sock.handle,
+                                .events = ZMQ_POLLIN };
+        uint64_t now = clock_ms();
+        int rc;
+
+        if (now >= deadline)
+            return err_set(err, -CAIRN_EUNREACHABLE, "nobody answers at %s",
+                           c->endpoint);
+        if (now >= resend) {
+            rc = send_call(c, call);
+            if (rc < 0 && rc != -EAGAIN)
+                return err_sys(err, rc, "%s", c->endpoint);
+            /* Not connected yet: again soon; else when it may be lost. */
+            resend = now + (rc < 0 ? 10 : RESEND_MS + call->extra_ms);
+        }
+        (void)zmq_poll(&item, 1,
+                       (long)((resend < deadline ? resend : deadline) - now));
+        while (message_receive(&c->sock, ret_message) > 0) {
+            if (call->match(ret_message, c->request, call->answer) > 0)
+                return 0;
+            rc = refusal(ret_message, err);
+            message_clear(ret_message);
+            if (rc < 0)
+                return rc;
+        }
+    }
+}
+
+/* ---- reading ----------------------------------------------------------- */
+
+static int
+encode_read(const void *request, uint64_t number, struct message *message)
+{
+    struct read_request r = *(const struct read_request *)request;
+
+    r.request = number;
+    return read_encode(&r, message);
+}
+
+static int
+match_events(struct message *message, uint64_t number, void *answer)
+{
+    struct read_answer *a = answer;
+
+    return events_decode(&message->frames[0], a) == 0 && a->request == number;
+}
+
+int
+query_read(struct query_client *client, struct read_request *request,
+           struct query_result *ret_result, struct err *err)
+{
+    struct call call = {
+        .encode = encode_read,
+        .match = match_events,
+        .request = request,
+        .answer = &ret_result->answer,
+        .extra_ms = request->wait_ms,
+    };
+    uint64_t deadline = clock_ms() + client->deadline_ms;
+
+    for (;;) {
+        struct message *m = &ret_result->message;
+        int rc = run_call(client, &call, m, err);
+
+        if (rc < 0)
+            return rc;
+        ret_result->frame = 1;
+        ret_result->at = 0;
+        if (ret_result->answer.code == ANSWER_OK)
+            return 0;
+        rc =
+            err_set(err,
+                    ret_result->answer.code == ANSWER_DAMAGED ? -CAIRN_EDAMAGED
+                                                              : -CAIRN_EREFUSED,
+                    "%s: %.*s", answer_name(ret_result->answer.code),
+                    m->count > 1 ? (int)message_len(m, 1) : 0,
+                    m->count > 1 ? (const char *)message_data(m, 1) : "");
+        message_clear(m);
+        if ((ret_result->answer.code != ANSWER_BUSY &&
+             ret_result->answer.code != ANSWER_STOPPING) ||
+            clock_ms() >= deadline)
+            return rc;
+        zclock_sleep(50); /* it will be there soon */
+    }
+}
+
+int
+query_next(struct query_result *r, struct event *ret_event, struct err *err)
+{
+    while (r->frame < r->message.count) {
+        const uint8_t *data = message_data(&r->message, r->frame);
+        size_t len = message_len(&r->message, r->frame);
+        enum record_kind kind;
+        uint32_t record_len;
+
+        if (r->at == len) {
+            r->frame++;
+            r->at = 0;
+            continue;
+        }
+        data += r->at;
+        len -= r->at;
+        if (record_check(data, len, &kind, &record_len) < 0 ||
+            (kind == RECORD_EVENT &&
+             event_decode_whole(data, len, ret_event) < 0))
+            return err_set(err, -CAIRN_EDAMAGED,
+                           "the answer holds a record that does not pass its "
+                           "checksum, in frame %d at byte %zu",
+                           r->frame, r->at);
+        r->at += record_len;
+        if (kind == RECORD_EVENT)
+            return 1;
+    }
+    return 0;
+}
+
+void
+query_result_free(struct query_result *result)
+{
+    message_clear(&result->message);
+}
+
+/* ---- the rest ---------------------------------------------------------- */
+
+static int
+encode_ping(const void *request, uint64_t number, struct message *message)
+{
+    (void)request;
+    return ping_encode(number, message);
+}
+
+static int
+match_pong(struct message *message, uint64_t number, void *answer)
+{
+    struct pong *pong = answer;
+
+    return message->count == 2 && pong_decode(&message->frames[0], pong) == 0 &&
+        pong->request == number;
+}
+
+/* Copies a frame as a string; cut if it is too long. */
+static void
+frame_text(struct message *message, int frame, char *text, size_t room)
+{
+    size_t len = message_len(message, frame);
+
+    if (len >= room)
+        len = room - 1;
+    memcpy(text, message_data(message, frame), len);
+    text[len] = '\0';
+}
+
+int
+query_ping(struct query_client *client, struct pong *ret_pong, char name[64],
+           struct err *err)
+{
+    struct call call = {
+        .encode = encode_ping,
+        .match = match_pong,
+        .answer = ret_pong,
+    };
+    struct message message;
+    int rc = run_call(client, &call, &message, err);
+
+    if (rc < 0)
+        return rc;
+    frame_text(&message, 1, name, 64);
+    message_clear(&message);
+    return 0;
+}
+
+static int
+encode_projection(const void *request, uint64_t number, struct message *message)
+{
+    struct projection_request r = *(const struct projection_request *)request;
+
+    r.request = number;
+    return projection_encode(&r, message);
+}
+
+static int
+match_projected(struct message *message, uint64_t number, void *answer)
+{
+    struct projection_answer *a = answer;
+
+    return message->count == 3 &&
+        projected_decode(&message->frames[0], a) == 0 && a->request == number;
+}
+
+int
+query_projection(struct query_client *client,
+                 struct projection_request *request,
+                 struct projection_answer *ret_answer, char name[256],
+                 char text[1024], struct err *err)
+{
+    struct call call = {
+        .encode = encode_projection,
+        .match = match_projected,
+        .request = request,
+        .answer = ret_answer,
+        .extra_ms = request->wait_ms,
+    };
+    struct message message;
+    int rc = run_call(client, &call, &message, err);
+
+    if (rc < 0)
+        return rc;
+    frame_text(&message, 1, name, 256);
+    frame_text(&message, 2, text, 1024);
+    message_clear(&message);
+    return 0;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * append - what append.c (options, outcomes) and lines.c (standard input) of
+ * the command share.
+ */
+#ifndef CAIRN_CLIENTS_APPEND_H
+#define CAIRN_CLIENTS_APPEND_H
+
+#include "c/append_client.h"
+#include "cairn/cli.h"
+#include "cairn/line.h"
+
+#define LINE_LEN_MAX ((size_t)64 << 20)
+
+/* What has been given on the command line. */
+struct append_options {
+    struct line_event event;
+    enum expect expect;
+    uint64_t version;
+    struct uuid command;
+    const char *tags[TAGS_MAX];
+    struct line_commit commit; /* with its checks */
+    bool keep_going, quiet;
+    uint32_t window;
+};
+
+/* A run of the command. */
+struct append_run {
+    struct cli *cli;
+    struct append_options *options;
+    struct append_client *client;
+    uint64_t began_ms;
+    uint64_t commits, events; /* accepted and new */
+    uint64_t repeated;        /* commits */
+    uint64_t refused, conflicts, unknown, unreachable, bad_lines;
+    uint64_t resent;
+    bool stop; /* something was refused, and we do not keep going */
+    bool lines;
+};
+
+/* Queues a commit that began at this line, and empties it. */
+int append_queue(struct append_run *run, struct line_commit *commit,
+                 uint64_t line);
+
+/* Appends lines from standard input until it ends, or something is wrong. */
+int append_lines(struct append_run *run, struct err *err);
+
+#endif
