@@ -114,7 +114,7 @@ main(int argc, char **argv)
                  "queries");
     argc -= optind;
     argv += optind;
-    optind = 1;
+    optind = 0; /* so that getopt begins anew */
     for (size_t i = 0; argc > 0 && i < COMMAND_COUNT; i++)
         if (strcmp(argv[0], commands[i].name) == 0) {
             int code = commands[i].run(&cli, argc, argv);
