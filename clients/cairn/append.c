@@ -429,7 +429,7 @@ cli_append(struct cli *cli, int argc, char **argv)
 
     o.event.tags = o.tags;
     while (rc == 0 &&
-           (c = getopt_long(argc, argv, "+h", long_options, NULL)) != -1) {
+           (c = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
         if (c == 'h') {
             fputs(help, stdout);
             return CLI_DONE;
