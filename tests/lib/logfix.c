@@ -39,8 +39,7 @@ put_text(uint8_t *out, const char *text)
 }
 
 static void
-event_text_encode(const struct event_text *event, struct uuid id,
-                  uint8_t **out)
+event_text_encode(const struct event_text *event, struct uuid id, uint8_t **out)
 {
     struct event_shape shape = {
         .id = id,

@@ -31,8 +31,7 @@ tmpdir_make(void)
 }
 
 static int
-remove_one(const char *path, const struct stat *st, int type,
-           struct FTW *ftw)
+remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
     (void)st;
     (void)type;
