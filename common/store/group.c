@@ -141,7 +141,7 @@ appender_close_group(struct appender *ap)
             .ids_other_count = ap->id_times.other_count,
             .prev_crc = ap->tail.crc,
         };
-    group->fd = ap->active.fd;
+    group->fd = group->begins_segment ? -1 : ap->active.fd;
     ap->closed = group;
     ap->open = group == &ap->groups[0] ? &ap->groups[1] : &ap->groups[0];
 }
@@ -225,7 +225,7 @@ growing_free(const struct sys *sys, struct growing *growing)
 
 /* The segment that was growing is full; the group has begun another. */
 static int
-roll(struct appender *ap, const struct group_buf *group, struct err *err)
+roll(struct appender *ap, struct group_buf *group, struct err *err)
 {
     int rc = evlog_look_for_segment(ap->log, group->first_position, err);
 
@@ -242,6 +242,7 @@ roll(struct appender *ap, const struct group_buf *group, struct err *err)
         growing_free(ap->sys, &ap->active);
     }
     ap->active = (struct growing){ .fd = group->fd, .info = group->info };
+    group->fd = -1; /* now it is closed with the segment */
     id_set_init(&ap->active.ids);
     ap->old_times = ap->id_times;
     return 0;
