@@ -567,8 +567,7 @@ appender_close(struct appender **appender, struct err *err)
     table_close(&ap->table);
     ids_close(&ap->ids);
     control_close(&ap->control);
-    if (ap->closed != NULL && ap->closed->begins_segment &&
-        ap->closed->fd >= 0)
+    if (ap->closed != NULL && ap->closed->begins_segment && ap->closed->fd >= 0)
         sys_call(ap->sys, close, ap->closed->fd); /* it never became active */
     growing_free(ap->sys, &ap->active);
     growing_free(ap->sys, &ap->full);

@@ -264,8 +264,7 @@ extend_key(struct model *model, enum key_kind kind, struct span name,
             link->jump != (jump == 0 ? 0 : key->addresses[jump - 1]))
             model_fail("position %" PRIu64 ": the link of '%.*s' leads to "
                        "%#" PRIx64 " and %#" PRIx64,
-                       position, (int)name.len, name.p, link->prev,
-                       link->jump);
+                       position, (int)name.len, name.p, link->prev, link->jump);
     }
     key->addresses = grow(key->addresses, key->count, &key->capacity,
                           sizeof *key->addresses);
@@ -282,8 +281,8 @@ same_event(const struct event *found, const struct event *sent)
     size_t text_len = found->record_len - (size_t)(a - found->record);
 
     return found->record_len == sent->record_len &&
-        found->tag_count == sent->tag_count &&
-        found->schema == sent->schema && uuid_equal(found->id, sent->id) &&
+        found->tag_count == sent->tag_count && found->schema == sent->schema &&
+        uuid_equal(found->id, sent->id) &&
         uuid_equal(found->correlation_id, sent->correlation_id) &&
         uuid_equal(found->causation_id, sent->causation_id) &&
         a - found->record == b - sent->record && memcmp(a, b, text_len) == 0;
@@ -384,8 +383,7 @@ walk_event(struct walk *walk, const struct model_commit *commit, uint32_t index,
     }
     extend_key(model, KEY_TYPE, sent.type, NULL, address, position);
     model->addresses = grow(model->addresses, model->address_count,
-                            &model->address_capacity,
-                            sizeof *model->addresses);
+                            &model->address_capacity, sizeof *model->addresses);
     model->addresses[model->address_count++] = address;
     return 0;
 }

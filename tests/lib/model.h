@@ -31,7 +31,7 @@ struct model_key; /* the events of one key, as found in the log */
 struct model {
     struct model_commit *commits; /* in the order of the log */
     size_t count, capacity;
-    size_t settled_count; /* of these, settled */
+    size_t settled_count;      /* of these, settled */
     struct model_commit *lost; /* told, but not there after a crash */
     size_t lost_count, lost_capacity;
     /* Filled in by model_check(). */
@@ -78,8 +78,8 @@ void model_check(struct model *model, const struct sys *sys, const char *dir,
                  const char *control, struct rng *rng);
 
 /* The log alone: no control page, no table. */
-void model_check_log(struct model *model, const struct sys *sys,
-                     const char *dir);
+void
+model_check_log(struct model *model, const struct sys *sys, const char *dir);
 
 /*
  * The same, but a log that is damaged may say so: returns -CAIRN_EDAMAGED or

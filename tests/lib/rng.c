@@ -94,16 +94,15 @@ on_abort(int signo)
 }
 
 /* A sanitizer ends the process without a signal. */
-void __sanitizer_set_death_callback(void (*callback)(void))
-    __attribute__((weak));
+void
+__sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
 
 static uint64_t
 number_of(const char *name, uint64_t otherwise)
 {
     const char *text = getenv(name);
 
-    return text == NULL || *text == '\0' ? otherwise
-                                         : strtoull(text, NULL, 0);
+    return text == NULL || *text == '\0' ? otherwise : strtoull(text, NULL, 0);
 }
 
 void

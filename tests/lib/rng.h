@@ -54,9 +54,8 @@ void rng_own_sodium(uint64_t seed);
  * Calls one() for `count` seeds, or as the environment says; *ret_count, if
  * not NULL, is how many there were.
  */
-void
-seeds_run(const char *what, uint64_t count, void (*one)(uint64_t seed),
-          uint64_t *ret_count);
+void seeds_run(const char *what, uint64_t count, void (*one)(uint64_t seed),
+               uint64_t *ret_count);
 
 /* The seed that is running, for messages; 0 outside seeds_run(). */
 uint64_t seeds_now(void);

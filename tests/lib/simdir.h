@@ -57,8 +57,7 @@ void simtree_free(struct simtree *tree);
 struct simnode *simtree_find(const struct simtree *tree, const char *path);
 
 /* Whether any name leads to a node, as processes see it. */
-bool
-simtree_is_named(const struct simtree *tree, const struct simnode *node);
+bool simtree_is_named(const struct simtree *tree, const struct simnode *node);
 
 /* Makes a file that is not there; NULL if its directory is not. */
 struct simnode *simtree_make_file(struct simtree *tree, const char *path);

@@ -348,9 +348,9 @@ sim_allocate(void *self, int fd, uint64_t len)
         return rc;
     if (len > SIM_FILE_MAX)
         die("a file that is too long for this", f->path);
-    rc = fault < 0                                ? fault
+    rc = fault < 0                               ? fault
         : has_space(process->disk, f->node, len) ? 0
-                                                  : -ENOSPC;
+                                                 : -ENOSPC;
     if (rc == 0)
         simfile_extend(f->node->file, len);
     return leave(process, rc);
@@ -396,8 +396,7 @@ sim_lock(void *self, int fd)
     if (rc < 0)
         return rc;
     rc = fault;
-    if (rc == 0 && f->node->file->lock_fd >= 0 &&
-        f->node->file->lock_fd != fd)
+    if (rc == 0 && f->node->file->lock_fd >= 0 && f->node->file->lock_fd != fd)
         rc = -CAIRN_ELOCKED;
     if (rc == 0)
         f->node->file->lock_fd = fd;
@@ -438,8 +437,8 @@ sim_make_dir(void *self, const char *path)
 
     if (rc < 0)
         return rc;
-    rc = fault < 0 ? fault
-                   : simtree_make_dir(&process->disk->tree, path, false);
+    rc =
+        fault < 0 ? fault : simtree_make_dir(&process->disk->tree, path, false);
     return leave(process, rc);
 }
 
@@ -456,8 +455,8 @@ sim_sync_dir(void *self, const char *path)
 }
 
 static int
-sim_list(void *self, const char *path,
-         int (*each)(void *arg, const char *name), void *arg)
+sim_list(void *self, const char *path, int (*each)(void *arg, const char *name),
+         void *arg)
 {
     struct sim_process *process = self;
     struct simdisk *disk = process->disk;

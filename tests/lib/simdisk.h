@@ -79,8 +79,7 @@ void simdisk_power_on(struct simdisk *disk);
 
 /* The same with the life of one process. */
 void simdisk_kill(struct simdisk *disk, unsigned process);
-void
-simdisk_kill_after(struct simdisk *disk, unsigned process, uint64_t calls);
+void simdisk_kill_after(struct simdisk *disk, unsigned process, uint64_t calls);
 bool simdisk_is_dead(const struct simdisk *disk, unsigned process);
 void simdisk_revive(struct simdisk *disk, unsigned process);
 

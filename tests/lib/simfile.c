@@ -68,8 +68,9 @@ on_fault(int signo, siginfo_t *info, void *context)
 static void
 catch_faults(void)
 {
-    struct sigaction now, ours = { .sa_sigaction = on_fault,
-                                   .sa_flags = SA_SIGINFO | SA_NODEFER };
+    struct sigaction now,
+        ours = { .sa_sigaction = on_fault,
+                 .sa_flags = SA_SIGINFO | SA_NODEFER };
 
     if (sigaction(SIGSEGV, NULL, &now) < 0)
         abort();
@@ -459,7 +460,7 @@ simfile_revive(struct simfile *file)
     for (uint64_t p = 0; p < pages_of(file->len); p++) {
         bool stale = file->pages[p] & SIM_PAGE_AT_KILL;
 
-        file->pages[p] &= (uint8_t)~(SIM_PAGE_AT_KILL | SIM_PAGE_STALE);
+        file->pages[p] &= (uint8_t) ~(SIM_PAGE_AT_KILL | SIM_PAGE_STALE);
         if (stale)
             page_make_stale(file, p);
     }

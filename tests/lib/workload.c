@@ -122,8 +122,7 @@ make_commit(struct workload *w, uint32_t *ret_len, uint32_t *streams,
     uint8_t *bytes = malloc(COMMIT_LEN_MAX);
     uint32_t len = sizeof(struct commit_record);
     uint64_t now_ms = 1700000000000 + rng_below(&w->rng, 100000);
-    struct uuid id =
-        rng_one_in(&w->rng, 4) ? uuid_v4() : uuid_v7(now_ms);
+    struct uuid id = rng_one_in(&w->rng, 4) ? uuid_v4() : uuid_v7(now_ms);
 
     if (bytes == NULL)
         abort();
@@ -261,8 +260,7 @@ workload_finish(struct workload *w)
     do {
         if (rc == 0)
             rc = finish_jobs(w);
-    } while (rc == 0 &&
-             (w->job = appender_next_job(w->appender)) != JOB_NONE &&
+    } while (rc == 0 && (w->job = appender_next_job(w->appender)) != JOB_NONE &&
              (w->job_ran = false, true));
     return rc;
 }
@@ -390,16 +388,16 @@ append_again(struct workload *w)
         &w->model.commits[rng_below(&w->rng, w->model.count)];
     struct append_result result;
     struct append_check check = { .kind = EXPECT_EXACT, .version = 12345678 };
-    int rc = send_commit(w, c->bytes, c->len, &check,
-                         rng_one_in(&w->rng, 2), &result);
+    int rc = send_commit(w, c->bytes, c->len, &check, rng_one_in(&w->rng, 2),
+                         &result);
 
     if (rc < 0)
         return rc;
     model_check_answer(c, &result);
     if (result.group != 0 && result.group != c->group)
         model_fail("a repeated answer hangs on another group");
-    if (result.group == 0 && (size_t)(c - w->model.commits) >=
-                                 w->model.settled_count)
+    if (result.group == 0 &&
+        (size_t)(c - w->model.commits) >= w->model.settled_count)
         model_fail("a repeated answer does not wait for its group");
     return 0;
 }
@@ -495,8 +493,8 @@ reader_step(struct workload *w)
             rc = -1;
     }
     for (int i = 0; rc > 0 && i < 20; i++) {
-        rc = evlog_next(reader_log(w->reader), &w->reader_at, watermark,
-                        &event, &err);
+        rc = evlog_next(reader_log(w->reader), &w->reader_at, watermark, &event,
+                        &err);
         if (rc <= 0)
             break;
         model_check_event(&w->model, &event);
