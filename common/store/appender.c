@@ -517,7 +517,7 @@ appender_append(struct appender *ap, const uint8_t *data, uint32_t len,
         result->failure_count = ap->failure_count;
         goto done;
     }
-    result->code = group_reserve(ap, len);
+    result->code = group_reserve(ap, &commit);
     if (result->code == APPEND_GROUP_FULL || result->code == APPEND_NOT_READY)
         return 0;
     if (result->code == APPEND_ACCEPTED) {

@@ -117,7 +117,8 @@ enum append_code {
     APPEND_TOO_LARGE,     /* for any group or segment */
     APPEND_NO_SPACE,
     APPEND_GROUP_FULL, /* close the open group, and ask again */
-    APPEND_NOT_READY,  /* a job must be done first; ask again */
+    APPEND_NOT_READY,  /* a group must settle, or a job be done, first; ask
+                          again */
 };
 
 struct append_result {

@@ -55,6 +55,7 @@ struct commit {
     uint64_t time_us;
     struct uuid command_id;
     uint32_t event_count;
+    uint32_t key_max; /* keys that it names; of an unstamped one, else 0 */
 };
 
 /* The decoded header of a group. */
