@@ -308,6 +308,9 @@ commit_check_unstamped(const uint8_t *data, size_t len,
         return -CAIRN_ERECORD;
     for (uint32_t i = 0; i < c.event_count; i++) {
         rc = event_view(data + at, len - at, &e);
+        /* Recovery would take a wrong one for a damaged group. */
+        if (rc == 0)
+            rc = event_check_body(&e);
         if (rc < 0)
             return rc;
         c.key_max += 2 + e.tag_count; /* its stream and its type */

@@ -153,7 +153,8 @@ void record_seal(uint8_t *data);
 
 /*
  * Checks that [data, data + len) is one unstamped commit with its events, as
- * commit_encode() and event_encode() make them; checksums are not looked at.
+ * commit_encode() and event_encode() make them, with the checksum of each
+ * body; that of a head comes when it is stamped.
  */
 int commit_check_unstamped(const uint8_t *data, size_t len,
                            struct commit *ret_commit);
