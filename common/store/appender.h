@@ -19,8 +19,10 @@
  * settled.  One may be open beside one closed.  Nothing that a caller is told
  * about a commit may be passed on before its group is settled.
  *
- * Errors:   0 or negative, with *err; after one from appender_sync() or
- *           appender_settle() nothing but appender_close() may follow.
+ * Errors:   0 or negative, with *err; after one from appender_append(), unless
+ *           it is -CAIRN_ERECORD, or from appender_sync(), appender_settle()
+ *           or appender_job_done(), nothing new becomes durable: a group that
+ *           was closed before may still be made so, then close.
  */
 #ifndef CAIRN_STORE_APPENDER_H
 #define CAIRN_STORE_APPENDER_H

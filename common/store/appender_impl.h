@@ -40,6 +40,7 @@ struct group_buf {
     uint64_t time_us; /* of its last commit */
     uint64_t data_bytes;
     uint32_t crc;        /* of its header, once written */
+    bool spoiled;        /* something failed while it was open */
     bool begins_segment; /* in prepared.tmp, which gets `info` as its header */
     struct segment_info info;
     int fd; /* of that segment, once it has begun */

@@ -142,6 +142,7 @@ appender_close_group(struct appender *ap)
 
     pad_encode(group->data + group->len, padded - group->len);
     group->len = padded;
+    group->spoiled = ap->failed;
     if (group->begins_segment)
         group->info = (struct segment_info){
             .log_id = ap->active.info.log_id,
@@ -193,6 +194,11 @@ appender_sync(struct appender *ap, struct err *err)
     struct group_buf *group = ap->closed;
     int rc;
 
+    if (group->spoiled)
+        return err_set(err, -EIO,
+                       "log %s: group %" PRIu64 " is not written, for "
+                       "something failed while it was made",
+                       ap->dir, group->number);
     header_encode(ap, group);
     if (group->begins_segment) {
         rc = segment_begin(ap->sys, ap->dir, &group->info, &group->fd, err);

@@ -550,7 +550,10 @@ appender_close(struct appender **appender, struct err *err)
     *appender = NULL;
     if (ap == NULL)
         return 0;
-    if (!ap->failed && ap->open->len == 0 && ap->closed == NULL) {
+    /* The sync of a closed group may have failed: this must not look like an
+     * end in good order. */
+    ap->failed = ap->failed || ap->closed != NULL;
+    if (!ap->failed && ap->open->len == 0) {
         struct table_mark mark = appender_mark(ap, ap->table);
 
         rc = table_sync(ap->table);
