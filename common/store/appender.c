@@ -496,6 +496,8 @@ appender_append(struct appender *ap, const uint8_t *data, uint32_t len,
     ap->version_count = ap->failure_count = 0;
     if (rc < 0)
         return err_set(err, rc, "not a well-formed commit");
+    if (ap->failed)
+        return err_set(err, -EIO, "log %s: something failed before", ap->dir);
     rc = find_id(ap, commit.command_id, &address, err);
     if (rc < 0)
         goto fail;
@@ -517,7 +519,7 @@ appender_append(struct appender *ap, const uint8_t *data, uint32_t len,
         result->failure_count = ap->failure_count;
         goto done;
     }
-    result->code = group_reserve(ap, len);
+    result->code = group_reserve(ap, &commit);
     if (result->code == APPEND_GROUP_FULL || result->code == APPEND_NOT_READY)
         return 0;
     if (result->code == APPEND_ACCEPTED) {

@@ -19,8 +19,10 @@
  * settled.  One may be open beside one closed.  Nothing that a caller is told
  * about a commit may be passed on before its group is settled.
  *
- * Errors:   0 or negative, with *err; after one from appender_sync() or
- *           appender_settle() nothing but appender_close() may follow.
+ * Errors:   0 or negative, with *err; after one from appender_append(), unless
+ *           it is -CAIRN_ERECORD, or from appender_sync(), appender_settle()
+ *           or appender_job_done(), nothing new becomes durable: a group that
+ *           was closed before may still be made so, then close.
  */
 #ifndef CAIRN_STORE_APPENDER_H
 #define CAIRN_STORE_APPENDER_H
@@ -117,7 +119,8 @@ enum append_code {
     APPEND_TOO_LARGE,     /* for any group or segment */
     APPEND_NO_SPACE,
     APPEND_GROUP_FULL, /* close the open group, and ask again */
-    APPEND_NOT_READY,  /* a job must be done first; ask again */
+    APPEND_NOT_READY,  /* a group must settle, or a job be done, first; ask
+                          again */
 };
 
 struct append_result {

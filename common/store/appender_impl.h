@@ -40,6 +40,7 @@ struct group_buf {
     uint64_t time_us; /* of its last commit */
     uint64_t data_bytes;
     uint32_t crc;        /* of its header, once written */
+    bool spoiled;        /* something failed while it was open */
     bool begins_segment; /* in prepared.tmp, which gets `info` as its header */
     struct segment_info info;
     int fd; /* of that segment, once it has begun */
@@ -73,10 +74,12 @@ struct appender {
     bool failed;
 
     enum appender_job job;                         /* running */
+    uint64_t job_slots;                            /* of the table it makes */
     struct table_mark job_mark;                    /* for its checkpoint */
     struct table *grown;                           /* what JOB_GROW has made */
     bool prepared;                                 /* prepared.tmp is there */
     bool prepare_failed, seal_failed, grow_failed; /* for want of space */
+    uint64_t keys_wanted;      /* room for so many in the table; 0: enough */
     uint64_t stale_generation; /* a table to remove; 0: none */
     uint64_t checkpoint_at;    /* bytes written when it was last done */
     uint64_t bytes_written;
@@ -97,10 +100,11 @@ int groups_init(struct appender *appender);
 void groups_free(struct appender *appender);
 
 /*
- * Makes sure that the open group has room for a commit of commit_len bytes,
- * and has its address; APPEND_ACCEPTED, or why not.
+ * Makes sure that the open group has room for an unstamped commit, and has
+ * its address; APPEND_ACCEPTED, or why not.
  */
-enum append_code group_reserve(struct appender *appender, uint32_t commit_len);
+enum append_code group_reserve(struct appender *appender,
+                               const struct commit *commit);
 
 /* Notes a durable commit of the active segment in its index and ids. */
 int growing_add(struct growing *growing, const struct commit *commit,

@@ -48,14 +48,29 @@ next_start(const struct appender *ap, uint64_t *ret_address,
     }
 }
 
-/* Whether the version table can take what is in memory and one group more. */
-static bool
-table_has_room(const struct appender *ap)
+/*
+ * Makes sure that the version table can take what is in memory and one commit
+ * more, for settling must not fail.
+ */
+static enum append_code
+table_reserve(struct appender *ap, const struct commit *commit)
 {
-    uint64_t keys = table_key_count(ap->table) + ap->open->overlay.count +
+    uint64_t keys = table_key_count(ap->table) + commit->key_max +
+        ap->open->overlay.count +
         (ap->closed == NULL ? 0 : ap->closed->overlay.count);
 
-    return keys < table_slot_count(ap->table) / 4 * 3;
+    if (keys <= table_room(table_slot_count(ap->table)))
+        return APPEND_ACCEPTED;
+    /* Many of the keys in memory may be old ones: settle them first. */
+    if (ap->open->len > 0)
+        return APPEND_GROUP_FULL;
+    if (ap->closed != NULL)
+        return APPEND_NOT_READY;
+    /* Then it must grow; and if it is growing already, copying a few slots
+     * with every put came too late: there will be no put before it is done. */
+    ap->keys_wanted = keys;
+    table_copy_all(ap->table);
+    return ap->grow_failed ? APPEND_NO_SPACE : APPEND_NOT_READY;
 }
 
 /* Gives the empty open group its place. */
@@ -79,21 +94,19 @@ group_start(struct appender *ap, uint64_t address, bool begins_segment)
 }
 
 enum append_code
-group_reserve(struct appender *ap, uint32_t commit_len)
+group_reserve(struct appender *ap, const struct commit *commit)
 {
-    uint64_t len = sizeof(struct group_header) + (uint64_t)commit_len;
+    uint64_t len = sizeof(struct group_header) + (uint64_t)commit->commit_len;
     uint64_t address, segment_len, room, whole;
+    enum append_code code;
 
     next_start(ap, &address, &segment_len);
     whole = segment_data_end(ap->options.segment_len) - SECTOR_LEN;
     if (len > ap->options.group_len_max || len > whole)
         return APPEND_TOO_LARGE;
-    if (!table_has_room(ap)) {
-        /* The larger table came so late that copying with every put is not
-         * enough: now or never. */
-        table_copy_all(ap->table);
-        return ap->grow_failed ? APPEND_NO_SPACE : APPEND_NOT_READY;
-    }
+    code = table_reserve(ap, commit);
+    if (code != APPEND_ACCEPTED)
+        return code;
 
     if (ap->open->len > 0) {
         segment_len =
@@ -102,8 +115,9 @@ group_reserve(struct appender *ap, uint32_t commit_len)
             segment_data_end(segment_len) - address_offset(ap->open->address);
         if (room > ap->options.group_len_max)
             room = ap->options.group_len_max;
-        return ap->open->len + (uint64_t)commit_len <= room ? APPEND_ACCEPTED
-                                                            : APPEND_GROUP_FULL;
+        return ap->open->len + (uint64_t)commit->commit_len <= room
+            ? APPEND_ACCEPTED
+            : APPEND_GROUP_FULL;
     }
     room = segment_data_end(segment_len) - address_offset(address);
     if (len <= room) {
@@ -128,6 +142,7 @@ appender_close_group(struct appender *ap)
 
     pad_encode(group->data + group->len, padded - group->len);
     group->len = padded;
+    group->spoiled = ap->failed;
     if (group->begins_segment)
         group->info = (struct segment_info){
             .log_id = ap->active.info.log_id,
@@ -141,7 +156,7 @@ appender_close_group(struct appender *ap)
             .ids_other_count = ap->id_times.other_count,
             .prev_crc = ap->tail.crc,
         };
-    group->fd = ap->active.fd;
+    group->fd = group->begins_segment ? -1 : ap->active.fd;
     ap->closed = group;
     ap->open = group == &ap->groups[0] ? &ap->groups[1] : &ap->groups[0];
 }
@@ -179,6 +194,11 @@ appender_sync(struct appender *ap, struct err *err)
     struct group_buf *group = ap->closed;
     int rc;
 
+    if (group->spoiled)
+        return err_set(err, -EIO,
+                       "log %s: group %" PRIu64 " is not written, for "
+                       "something failed while it was made",
+                       ap->dir, group->number);
     header_encode(ap, group);
     if (group->begins_segment) {
         rc = segment_begin(ap->sys, ap->dir, &group->info, &group->fd, err);
@@ -225,7 +245,7 @@ growing_free(const struct sys *sys, struct growing *growing)
 
 /* The segment that was growing is full; the group has begun another. */
 static int
-roll(struct appender *ap, const struct group_buf *group, struct err *err)
+roll(struct appender *ap, struct group_buf *group, struct err *err)
 {
     int rc = evlog_look_for_segment(ap->log, group->first_position, err);
 
@@ -242,6 +262,7 @@ roll(struct appender *ap, const struct group_buf *group, struct err *err)
         growing_free(ap->sys, &ap->active);
     }
     ap->active = (struct growing){ .fd = group->fd, .info = group->info };
+    group->fd = -1; /* now it is closed with the segment */
     id_set_init(&ap->active.ids);
     ap->old_times = ap->id_times;
     return 0;

@@ -25,6 +25,13 @@ prepared_is_claimed(const struct appender *ap)
         (ap->open->len > 0 && ap->open->begins_segment);
 }
 
+static bool
+wants_growth(const struct appender *ap)
+{
+    return table_wants_growth(ap->table) ||
+        (ap->keys_wanted > 0 && table_next(ap->table) == NULL);
+}
+
 enum appender_job
 appender_next_job(struct appender *ap)
 {
@@ -38,8 +45,11 @@ appender_next_job(struct appender *ap)
     } else if (!ap->prepared && !ap->prepare_failed &&
                !prepared_is_claimed(ap)) {
         job = JOB_PREPARE;
-    } else if (table_wants_growth(ap->table) && !ap->grow_failed) {
+    } else if (wants_growth(ap) && !ap->grow_failed) {
         job = JOB_GROW;
+        ap->job_slots = table_slot_count(ap->table) * 2;
+        while (table_room(ap->job_slots) < ap->keys_wanted)
+            ap->job_slots *= 2;
     } else if (table_grown(ap->table)) {
         job = JOB_SWITCH;
         ap->job_mark = appender_mark(ap, next);
@@ -111,9 +121,8 @@ appender_run_job(struct appender *ap, enum appender_job job, struct err *err)
         return write_mark(ap->table, &ap->job_mark, ap->dir, err);
     case JOB_GROW:
         return table_create(ap->sys, ap->dir, evlog_id(ap->log),
-                            table_generation(ap->table) + 1,
-                            table_slot_count(ap->table) * 2, ap->table,
-                            &ap->grown, err);
+                            table_generation(ap->table) + 1, ap->job_slots,
+                            ap->table, &ap->grown, err);
     case JOB_SWITCH:
         return write_mark(table_next(ap->table), &ap->job_mark, ap->dir, err);
     case JOB_REMOVE:
@@ -137,6 +146,7 @@ switch_table(struct appender *ap)
 
     ap->stale_generation = table_generation(old);
     ap->table = table_take_next(old);
+    ap->keys_wanted = 0; /* if it is not enough, somebody will say so again */
     control_set_table_generation(ap->control, table_generation(ap->table));
     table_close(&old);
 }

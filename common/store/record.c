@@ -273,6 +273,7 @@ commit_view(const uint8_t *data, size_t left, struct commit *ret_commit)
     c.time_us = le64_get(r->time_us);
     c.command_id = r->command_id;
     c.event_count = le32_get(r->event_count);
+    c.key_max = 0;
     if (c.event_count == 0 || c.commit_len > left ||
         c.commit_len % RECORD_UNIT != 0 ||
         c.commit_len <
@@ -307,8 +308,12 @@ commit_check_unstamped(const uint8_t *data, size_t len,
         return -CAIRN_ERECORD;
     for (uint32_t i = 0; i < c.event_count; i++) {
         rc = event_view(data + at, len - at, &e);
+        /* Recovery would take a wrong one for a damaged group. */
+        if (rc == 0)
+            rc = event_check_body(&e);
         if (rc < 0)
             return rc;
+        c.key_max += 2 + e.tag_count; /* its stream and its type */
         at += e.record_len;
     }
     if (at != len)

@@ -55,6 +55,7 @@ struct commit {
     uint64_t time_us;
     struct uuid command_id;
     uint32_t event_count;
+    uint32_t key_max; /* keys that it names; of an unstamped one, else 0 */
 };
 
 /* The decoded header of a group. */
@@ -152,7 +153,8 @@ void record_seal(uint8_t *data);
 
 /*
  * Checks that [data, data + len) is one unstamped commit with its events, as
- * commit_encode() and event_encode() make them; checksums are not looked at.
+ * commit_encode() and event_encode() make them, with the checksum of each
+ * body; that of a head comes when it is stamped.
  */
 int commit_check_unstamped(const uint8_t *data, size_t len,
                            struct commit *ret_commit);

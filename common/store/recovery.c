@@ -47,26 +47,31 @@ look_at_file(void *arg, const char *name)
     return 0;
 }
 
-/* Makes the directory if need be, durably. */
+/*
+ * Makes the name of the log's directory durable.  The life that made it may
+ * have ended before that, so it is done again until there is a segment.
+ */
 static int
-make_directory(struct appender *ap, struct err *err)
+sync_parent(struct recovery *r, struct err *err)
 {
     char parent[PATH_LEN_MAX];
+    size_t len = strlen(r->ap->dir);
     char *slash;
-    int rc = sys_call(ap->sys, make_dir, ap->dir);
+    int rc;
 
-    if (rc == 0) {
-        memcpy(parent, ap->dir, sizeof parent);
-        slash = strrchr(parent, '/');
-        if (slash == NULL)
-            (void)strcpy(parent, ".");
-        else
-            slash[slash == parent] = '\0';
-        rc = sys_call(ap->sys, sync_dir, parent);
-    }
-    if (rc < 0 && rc != -EEXIST)
-        return err_sys(err, rc, "log %s: cannot make the directory", ap->dir);
-    return 0;
+    while (len > 1 && r->ap->dir[len - 1] == '/')
+        len--;
+    memcpy(parent, r->ap->dir, len);
+    parent[len] = '\0';
+    slash = strrchr(parent, '/');
+    if (slash == NULL)
+        (void)strcpy(parent, ".");
+    else
+        slash[slash == parent] = '\0';
+    rc = sys_call(r->ap->sys, sync_dir, parent);
+    if (rc == -EACCES && !r->made_dir)
+        return 0; /* whoever made it, out of our reach, answers for it */
+    return rc < 0 ? err_sys(err, rc, "cannot sync %s", parent) : 0;
 }
 
 /* Takes the lock, so that there is one appender, and looks around. */
@@ -75,10 +80,11 @@ enter_directory(struct recovery *r, struct err *err)
 {
     struct appender *ap = r->ap;
     char path[PATH_LEN_MAX];
-    int rc = make_directory(ap, err);
+    int rc = sys_call(ap->sys, make_dir, ap->dir);
 
-    if (rc < 0)
-        return rc;
+    r->made_dir = rc == 0;
+    if (rc < 0 && rc != -EEXIST)
+        return err_sys(err, rc, "log %s: cannot make the directory", ap->dir);
     rc = store_path(path, ap->dir, LOCK_NAME);
     if (rc == 0)
         rc = ap->lock_fd = sys_call(ap->sys, open, path, SYS_KEEP);
@@ -102,6 +108,11 @@ enter_directory(struct recovery *r, struct err *err)
                        "to them are there: put the segments back, or remove "
                        "these files to begin a new log",
                        ap->dir);
+    /* The life before may have ended between a rename and its sync; what we
+     * are going to build on must not go with the power. */
+    rc = sys_call(ap->sys, sync_dir, ap->dir);
+    if (rc < 0)
+        return err_sys(err, rc, "log %s: cannot sync the directory", ap->dir);
     return 0;
 }
 
@@ -116,8 +127,10 @@ create_log(struct recovery *r, struct err *err)
         .segment_len = ap->options.segment_len,
         .created_us = sys_call(ap->sys, now_us),
     };
-    int fd, rc = segment_prepare(ap->sys, ap->dir, info.segment_len, err);
+    int fd, rc = sync_parent(r, err);
 
+    if (rc == 0)
+        rc = segment_prepare(ap->sys, ap->dir, info.segment_len, err);
     if (rc == 0)
         rc = segment_begin(ap->sys, ap->dir, &info, &fd, err);
     if (rc < 0)
@@ -537,7 +550,10 @@ appender_close(struct appender **appender, struct err *err)
     *appender = NULL;
     if (ap == NULL)
         return 0;
-    if (!ap->failed && ap->open->len == 0 && ap->closed == NULL) {
+    /* The sync of a closed group may have failed: this must not look like an
+     * end in good order. */
+    ap->failed = ap->failed || ap->closed != NULL;
+    if (!ap->failed && ap->open->len == 0) {
         struct table_mark mark = appender_mark(ap, ap->table);
 
         rc = table_sync(ap->table);
@@ -554,6 +570,8 @@ appender_close(struct appender **appender, struct err *err)
     table_close(&ap->table);
     ids_close(&ap->ids);
     control_close(&ap->control);
+    if (ap->closed != NULL && ap->closed->begins_segment && ap->closed->fd >= 0)
+        sys_call(ap->sys, close, ap->closed->fd); /* it never became active */
     growing_free(ap->sys, &ap->active);
     growing_free(ap->sys, &ap->full);
     evlog_close(&ap->log);

@@ -14,6 +14,7 @@ struct recovery {
     appender_progress *progress;
     void *progress_arg;
     struct recovery_report *report;
+    bool made_dir;             /* just now */
     struct scan scan;          /* of the last segment */
     uint64_t segment_count;    /* files in the directory */
     uint64_t other_count;      /* files that only a log leaves behind */

@@ -430,7 +430,11 @@ table_put(struct table *table, const struct key *key, uint64_t address,
 
     if (found < 0)
         return found;
-    if (found && present < address) {
+    if (found && present <= address) {
+        /* Stored even if it is there already: after a sync that failed the
+         * page may be in the cache only, and clean.  Replaying must make it
+         * dirty, or the next checkpoint would promise what the device never
+         * got. */
         atomic_store_explicit(&table->slots[index].address, address,
                               memory_order_release);
     } else if (!found) {

@@ -37,7 +37,7 @@
 #include "store/chain.h"
 #include "store/sys.h"
 
-#define TABLE_SLOTS_MIN UINT64_C(4096)
+#define TABLE_SLOTS_MIN UINT64_C(256)
 #define TABLE_SLOTS_MAX (UINT64_C(1) << 36)
 
 struct table;
@@ -113,6 +113,13 @@ int table_sync(struct table *table);
 int table_write_mark(struct table *table, const struct table_mark *mark);
 
 /* ---- growth ------------------------------------------------------------ */
+
+/* Keys that a table should hold at most, so that puts never fail. */
+static inline uint64_t
+table_room(uint64_t slot_count)
+{
+    return slot_count / 4 * 3;
+}
 
 /* Half full, or with long runs of slots: time to grow. */
 bool table_wants_growth(const struct table *table);
