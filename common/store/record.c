@@ -74,20 +74,30 @@ record_crc(const uint8_t *data, uint32_t covered)
     return crc32c(data + sizeof(struct le32), covered - sizeof(struct le32));
 }
 
+/* Of a record whose shape has been checked. */
+static int
+crc_check(const uint8_t *data, uint32_t kind, uint32_t len)
+{
+    uint32_t covered = covered_len(data, kind, len);
+    struct le32 crc;
+
+    memcpy(&crc, data, sizeof crc);
+    return covered != 0 && le32_get(crc) == record_crc(data, covered)
+        ? 0
+        : -CAIRN_ERECORD;
+}
+
 int
 record_check(const uint8_t *data, size_t left, enum record_kind *ret_kind,
              uint32_t *ret_len)
 {
-    struct le32 crc;
-    uint32_t kind, len, covered;
+    uint32_t kind, len;
     int rc = record_shape_check(data, left, &kind, &len);
 
+    if (rc == 0)
+        rc = crc_check(data, kind, len);
     if (rc < 0)
         return rc;
-    covered = covered_len(data, kind, len);
-    memcpy(&crc, data, sizeof crc);
-    if (covered == 0 || le32_get(crc) != record_crc(data, covered))
-        return -CAIRN_ERECORD;
     *ret_kind = (enum record_kind)kind;
     *ret_len = len;
     return 0;
@@ -324,15 +334,18 @@ group_decode(const uint8_t *data, size_t left, struct uuid log_id,
              uint64_t address, struct group *ret_group)
 {
     const struct group_header *h = (const struct group_header *)data;
-    enum record_kind kind;
     struct group g;
-    uint32_t len;
-    int rc = record_check(data, left, &kind, &len);
+    uint32_t kind, len;
+    int rc = record_shape_check(data, left, &kind, &len);
 
+    /* The kind comes before the checksum: a caller may have no more than the
+     * header in its hands, and that of an event reaches further. */
+    if (rc == 0 && kind != RECORD_GROUP)
+        rc = -CAIRN_ERECORD;
+    if (rc == 0)
+        rc = crc_check(data, kind, len);
     if (rc < 0)
         return rc;
-    if (kind != RECORD_GROUP)
-        return -CAIRN_ERECORD;
     if (!uuid_equal(h->log_id, log_id))
         return -CAIRN_EOTHERLOG;
     g.number = le64_get(h->number);

@@ -98,8 +98,8 @@ int commit_decode(const uint8_t *data, size_t left, struct commit *ret_commit);
 
 /*
  * Checks and decodes a group header that was found at `address` of the log
- * `log_id`, with `left` bytes of data area from there on.  The body is not
- * looked at: see group_check_body().
+ * `log_id`, with `left` bytes of data area from there on.  Of these only the
+ * header is read: a sector in hand is enough.  See group_check_body().
  */
 int group_decode(const uint8_t *data, size_t left, struct uuid log_id,
                  uint64_t address, struct group *ret_group);
