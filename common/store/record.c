@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "store/record.h"
 
+#include <stdbool.h>
+
 #include "base/crc32c.h"
 #include "base/err.h"
 
@@ -302,21 +304,56 @@ commit_decode(const uint8_t *data, size_t left, struct commit *ret_commit)
     return rc < 0 ? rc : commit_view(data, left, ret_commit);
 }
 
+/* Whether a tag is empty, or there twice. */
+static bool
+tags_faulty(const struct event *event)
+{
+    const uint8_t *lens = tag_lens(event);
+    const char *text = event->content_type.p + event->content_type.len;
+    struct span tags[TAGS_MAX];
+
+    for (uint32_t i = 0; i < event->tag_count; i++) {
+        tags[i] = (struct span){ text, lens[i] };
+        if (lens[i] == 0)
+            return true;
+        for (uint32_t j = 0; j < i; j++)
+            if (span_equal(tags[i], tags[j]))
+                return true;
+        text += lens[i];
+    }
+    return false;
+}
+
+/* What the writer takes over as it is, and could not take back. */
+static int
+unstamped_check(const struct event *event)
+{
+    const struct event_record *r = as_event(event);
+
+    if (event->stream.len == 0 || event->type.len == 0 || tags_faulty(event) ||
+        le16_get(r->reserved1) != 0 || le32_get(r->reserved2) != 0)
+        return -CAIRN_ERECORD;
+    return event_check_body(event);
+}
+
 int
 commit_check_unstamped(const uint8_t *data, size_t len,
                        struct commit *ret_commit)
 {
+    const struct commit_record *r = (const struct commit_record *)data;
     struct commit c;
     struct event e;
-    size_t at = sizeof(struct commit_record);
+    size_t at = sizeof *r;
     int rc = commit_view(data, len, &c);
 
     if (rc < 0)
         return rc;
-    if (c.commit_len != len)
+    if (c.commit_len != len || !bytes_all_zero(r->reserved, sizeof r->reserved))
         return -CAIRN_ERECORD;
     for (uint32_t i = 0; i < c.event_count; i++) {
         rc = event_view(data + at, len - at, &e);
+        if (rc == 0)
+            rc = unstamped_check(&e);
         if (rc < 0)
             return rc;
         at += e.record_len;

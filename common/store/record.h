@@ -152,7 +152,9 @@ void record_seal(uint8_t *data);
 
 /*
  * Checks that [data, data + len) is one unstamped commit with its events, as
- * commit_encode() and event_encode() make them; checksums are not looked at.
+ * commit_encode() and event_encode() make them, with names, without a tag
+ * twice, and with right checksums of the bodies: what is wrong there would be
+ * durable.  Whether names are text is not looked at.
  */
 int commit_check_unstamped(const uint8_t *data, size_t len,
                            struct commit *ret_commit);

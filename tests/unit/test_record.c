@@ -662,6 +662,90 @@ an_unstamped_commit_is_whole_or_refused(void **state)
     free(more);
 }
 
+static int
+check_one(const struct event_text *text)
+{
+    uint32_t len;
+    uint8_t *commit = commit_make(uuid_v4(), text, 1, &len);
+    struct commit c;
+    int rc = commit_check_unstamped(commit, len, &c);
+
+    free(commit);
+    return rc;
+}
+
+static void
+an_unstamped_event_needs_names_and_no_tag_twice(void **state)
+{
+    static const struct event_text good = {
+        "s", "T", NULL, NULL, { "a", "b", "ab" }
+    };
+    struct event_text text = good;
+
+    (void)state;
+    assert_int_equal(check_one(&text), 0);
+    text.stream = "";
+    assert_int_equal(check_one(&text), -CAIRN_ERECORD);
+    text = good;
+    text.type = "";
+    assert_int_equal(check_one(&text), -CAIRN_ERECORD);
+    text = good;
+    text.tags[1] = "";
+    assert_int_equal(check_one(&text), -CAIRN_ERECORD);
+    /* Its link would lead to itself. */
+    text.tags[1] = "ab";
+    assert_int_equal(check_one(&text), -CAIRN_ERECORD);
+}
+
+static void
+an_unstamped_commit_with_a_bad_body_is_refused(void **state)
+{
+    uint32_t len;
+    uint8_t *commit = commit_make(uuid_v4(), texts, 3, &len);
+    struct commit c;
+    struct event e;
+    uint32_t at = sizeof(struct commit_record);
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(event_view(commit + at, len - at, &e), 0);
+        for (const char *p = e.meta.p; p < (char *)e.record + e.record_len;
+             p++) {
+            *(char *)(uintptr_t)p ^= 1;
+            assert_int_equal(commit_check_unstamped(commit, len, &c),
+                             -CAIRN_ERECORD);
+            *(char *)(uintptr_t)p ^= 1;
+        }
+        at += e.record_len;
+    }
+    assert_int_equal(commit_check_unstamped(commit, len, &c), 0);
+    free(commit);
+}
+
+static void
+reserved_bytes_of_an_unstamped_commit_must_be_zero(void **state)
+{
+    uint32_t len;
+    uint8_t *commit = commit_make(uuid_v4(), texts, 1, &len);
+    struct commit_record *r = (struct commit_record *)commit;
+    struct event_record *e =
+        (struct event_record *)(commit + sizeof(struct commit_record));
+    struct commit c;
+
+    (void)state;
+    r->reserved[15] = 1;
+    assert_int_equal(commit_check_unstamped(commit, len, &c), -CAIRN_ERECORD);
+    r->reserved[15] = 0;
+    e->reserved1 = le16_of(256);
+    assert_int_equal(commit_check_unstamped(commit, len, &c), -CAIRN_ERECORD);
+    e->reserved1 = le16_of(0);
+    e->reserved2 = le32_of(1);
+    assert_int_equal(commit_check_unstamped(commit, len, &c), -CAIRN_ERECORD);
+    e->reserved2 = le32_of(0);
+    assert_int_equal(commit_check_unstamped(commit, len, &c), 0);
+    free(commit);
+}
+
 int
 main(void)
 {
@@ -689,6 +773,9 @@ main(void)
         TEST(a_group_header_is_looked_for_in_one_sector),
         TEST(sectors_of_zeros_are_counted),
         TEST(an_unstamped_commit_is_whole_or_refused),
+        TEST(an_unstamped_event_needs_names_and_no_tag_twice),
+        TEST(an_unstamped_commit_with_a_bad_body_is_refused),
+        TEST(reserved_bytes_of_an_unstamped_commit_must_be_zero),
     };
 #undef TEST
 
