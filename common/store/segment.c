@@ -343,7 +343,8 @@ segment_open(const struct sys *sys, const char *dir, uint64_t first_position,
 
 fail:
     free(segment);
-    return err_wrap(err, "segment %s", path);
+    (void)err_wrap(err, "segment %s", path); /* err may be NULL: rc is it */
+    return rc;
 }
 
 void
