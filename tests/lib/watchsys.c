@@ -214,6 +214,7 @@ watch_unmap(void *self, void *data, size_t len)
 {
     struct watchsys *w = self;
 
+    w->counts.unmaps++;
     sys_call(w->under, unmap, data, len);
 }
 

@@ -14,7 +14,7 @@
 
 /* What was done since the counts were last set to zero. */
 struct watch_counts {
-    unsigned opens, maps, renames, removes, dir_syncs;
+    unsigned opens, maps, unmaps, renames, removes, dir_syncs;
     unsigned log_writes, log_syncs; /* of segments, prepared ones included */
     uint64_t log_bytes;
     unsigned other_writes, other_syncs; /* of all other files */
