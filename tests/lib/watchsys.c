@@ -202,11 +202,12 @@ static int
 watch_map(void *self, int fd, size_t len, bool writable, void **ret_data)
 {
     struct watchsys *w = self;
+    int rc = fails(w, "map", path_of(w, fd))
+        ? w->fail_rc
+        : sys_call(w->under, map, fd, len, writable, ret_data);
 
-    w->counts.maps++;
-    if (fails(w, "map", path_of(w, fd)))
-        return w->fail_rc;
-    return sys_call(w->under, map, fd, len, writable, ret_data);
+    w->counts.maps += rc == 0;
+    return rc;
 }
 
 static void
