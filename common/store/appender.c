@@ -240,8 +240,10 @@ recall(struct appender *ap, const struct commit *sent, uint64_t address,
         if (rc < 0)
             return rc;
         if (event_view(sent_at, RECORD_LEN_MAX, &again) < 0 ||
-            !same_content(&event, &again))
+            !same_content(&event, &again)) {
+            ap->version_count = 0; /* there is no outcome to tell */
             return 0;
+        }
         rc = recall_version(ap, &event, at, err);
         if (rc < 0)
             return rc;
@@ -505,7 +507,7 @@ appender_append(struct appender *ap, const uint8_t *data, uint32_t len,
         rc = recall(ap, &commit, address, result, err);
         if (rc < 0)
             goto fail;
-        control_count(ap->control, COUNT_REPEATED, 1);
+        control_count(ap->control, COUNT_REPEATED, result->repeated);
         goto done;
     }
     rc = run_checks(ap, checks, check_count, err);

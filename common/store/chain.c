@@ -85,7 +85,7 @@ chain_find(const struct event_source *source, const struct key *key,
     struct link link;
     int rc = step_to(source, key, address, &event, &link, err);
 
-    while (rc == 0 && link.ordinal > ordinal) {
+    while (rc == 0 && ordinal > 0 && link.ordinal > ordinal) {
         uint64_t expected = jump_ordinal(link.ordinal);
 
         if (expected >= ordinal) {

@@ -9,12 +9,11 @@
 
 #include "base/bytes.h"
 
-#define CONTROL_MAGIC "CAIRNCTL"
+#define CONTROL_MAGIC UINT64_C(0x4c54434e52494143) /* "CAIRNCTL" */
 #define CONTROL_VERSION UINT64_C(1)
 
 struct page {
-    uint8_t magic[8];
-    _Atomic uint64_t version;
+    _Atomic uint64_t magic, version;
     struct uuid log_id;
     _Atomic uint64_t epoch, state, watermark, table_generation;
     _Atomic uint64_t writer_pid, started_us, time_us;
@@ -33,10 +32,11 @@ struct control {
 bool
 control_valid(const uint8_t *data)
 {
-    uint64_t version;
+    uint64_t magic, version;
 
+    memcpy(&magic, data, sizeof magic);
     memcpy(&version, data + offsetof(struct page, version), sizeof version);
-    return memcmp(data, CONTROL_MAGIC, 8) == 0 && version == CONTROL_VERSION;
+    return magic == CONTROL_MAGIC && version == CONTROL_VERSION;
 }
 
 static uint64_t
@@ -100,14 +100,16 @@ control_create(const struct sys *sys, const char *path, struct uuid log_id,
         !uuid_equal(page->log_id, log_id)) {
         uint64_t epoch;
 
-        /* Readers of an earlier log see the epoch change first. */
+        /* Readers of an earlier log see the epoch change first; who opens
+         * the page now finds none, until the magic is back. */
         randombytes_buf(&epoch, sizeof epoch);
         store(&page->epoch, epoch);
+        store(&page->magic, 0);
         store(&page->watermark, 0);
         store(&page->table_generation, 0);
         page->log_id = log_id;
         store(&page->version, CONTROL_VERSION);
-        memcpy(page->magic, CONTROL_MAGIC, sizeof page->magic);
+        store(&page->magic, CONTROL_MAGIC);
     }
     for (int i = 0; i < COUNT_COUNTERS; i++)
         store(&page->counters[i], 0);
@@ -125,6 +127,10 @@ control_open(const struct sys *sys, const char *path,
 
     if (rc < 0)
         return rc;
+    if (load(&control->page->magic) == 0) {
+        control_close(&control);
+        return err_sys(err, -ENOENT, "control page %s", path);
+    }
     if (!control_valid((const uint8_t *)control->page)) {
         control_close(&control);
         return err_set(err, -CAIRN_EFORMAT,

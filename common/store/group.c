@@ -309,9 +309,11 @@ note_keys(struct appender *ap, const struct group_buf *group, struct err *err)
                                   : event.type;
         rc = table_put(ap->table, &key, entry->address,
                        entry->first && key.kind != KEY_TYPE, &ap->source, err);
-        if (rc < 0)
-            return err_wrap(err, "log %s: group %" PRIu64, ap->dir,
-                            group->number);
+        if (rc < 0) {
+            (void)err_wrap(err, "log %s: group %" PRIu64, ap->dir,
+                           group->number); /* may be NULL: rc is the code */
+            return rc;
+        }
     }
     return 0;
 }

@@ -381,6 +381,7 @@ rebuild_file(struct ids *ids, uint64_t number, struct err *err)
 
     if (rc < 0)
         return rc;
+    segment_look_for_footer(segment); /* it may have been mapped before */
     if (!segment->sealed)
         return err_set(err, -CAIRN_EDAMAGED,
                        "log %s: segment number %" PRIu64 " is not sealed, but "

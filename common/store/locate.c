@@ -296,6 +296,8 @@ evlog_seek_time(struct evlog *log, uint64_t time_us, uint64_t watermark,
         at.address += event.record_len;
         at.position++;
     }
-    *ret_position = at.position;
+    /* The handle may know of more than the caller may see: all that was
+     * passed over is older, so nothing up to the watermark is late enough. */
+    *ret_position = at.position <= watermark ? at.position : watermark + 1;
     return 0;
 }

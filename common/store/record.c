@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "store/record.h"
 
+#include <stdbool.h>
+
 #include "base/crc32c.h"
 #include "base/err.h"
 
@@ -74,20 +76,30 @@ record_crc(const uint8_t *data, uint32_t covered)
     return crc32c(data + sizeof(struct le32), covered - sizeof(struct le32));
 }
 
+/* Of a record whose shape has been checked. */
+static int
+crc_check(const uint8_t *data, uint32_t kind, uint32_t len)
+{
+    uint32_t covered = covered_len(data, kind, len);
+    struct le32 crc;
+
+    memcpy(&crc, data, sizeof crc);
+    return covered != 0 && le32_get(crc) == record_crc(data, covered)
+        ? 0
+        : -CAIRN_ERECORD;
+}
+
 int
 record_check(const uint8_t *data, size_t left, enum record_kind *ret_kind,
              uint32_t *ret_len)
 {
-    struct le32 crc;
-    uint32_t kind, len, covered;
+    uint32_t kind, len;
     int rc = record_shape_check(data, left, &kind, &len);
 
+    if (rc == 0)
+        rc = crc_check(data, kind, len);
     if (rc < 0)
         return rc;
-    covered = covered_len(data, kind, len);
-    memcpy(&crc, data, sizeof crc);
-    if (covered == 0 || le32_get(crc) != record_crc(data, covered))
-        return -CAIRN_ERECORD;
     *ret_kind = (enum record_kind)kind;
     *ret_len = len;
     return 0;
@@ -293,24 +305,56 @@ commit_decode(const uint8_t *data, size_t left, struct commit *ret_commit)
     return rc < 0 ? rc : commit_view(data, left, ret_commit);
 }
 
+/* Whether a tag is empty, or there twice. */
+static bool
+tags_faulty(const struct event *event)
+{
+    const uint8_t *lens = tag_lens(event);
+    const char *text = event->content_type.p + event->content_type.len;
+    struct span tags[TAGS_MAX];
+
+    for (uint32_t i = 0; i < event->tag_count; i++) {
+        tags[i] = (struct span){ text, lens[i] };
+        if (lens[i] == 0)
+            return true;
+        for (uint32_t j = 0; j < i; j++)
+            if (span_equal(tags[i], tags[j]))
+                return true;
+        text += lens[i];
+    }
+    return false;
+}
+
+/* What the writer takes over as it is, and could not take back. */
+static int
+unstamped_check(const struct event *event)
+{
+    const struct event_record *r = as_event(event);
+
+    if (event->stream.len == 0 || event->type.len == 0 || tags_faulty(event) ||
+        le16_get(r->reserved1) != 0 || le32_get(r->reserved2) != 0)
+        return -CAIRN_ERECORD;
+    return event_check_body(event);
+}
+
 int
 commit_check_unstamped(const uint8_t *data, size_t len,
                        struct commit *ret_commit)
 {
+    const struct commit_record *r = (const struct commit_record *)data;
     struct commit c;
     struct event e;
-    size_t at = sizeof(struct commit_record);
+    size_t at = sizeof *r;
     int rc = commit_view(data, len, &c);
 
     if (rc < 0)
         return rc;
-    if (c.commit_len != len)
+    if (c.commit_len != len || !bytes_all_zero(r->reserved, sizeof r->reserved))
         return -CAIRN_ERECORD;
     for (uint32_t i = 0; i < c.event_count; i++) {
         rc = event_view(data + at, len - at, &e);
-        /* Recovery would take a wrong one for a damaged group. */
         if (rc == 0)
-            rc = event_check_body(&e);
+            rc = unstamped_check(&e);
         if (rc < 0)
             return rc;
         c.key_max += 2 + e.tag_count; /* its stream and its type */
@@ -329,15 +373,18 @@ group_decode(const uint8_t *data, size_t left, struct uuid log_id,
              uint64_t address, struct group_info *ret_group)
 {
     const struct group_header *h = (const struct group_header *)data;
-    enum record_kind kind;
     struct group_info g;
-    uint32_t len;
-    int rc = record_check(data, left, &kind, &len);
+    uint32_t kind, len;
+    int rc = record_shape_check(data, left, &kind, &len);
 
+    /* The kind comes before the checksum: a caller may have no more than the
+     * header in its hands, and that of an event reaches further. */
+    if (rc == 0 && kind != RECORD_GROUP)
+        rc = -CAIRN_ERECORD;
+    if (rc == 0)
+        rc = crc_check(data, kind, len);
     if (rc < 0)
         return rc;
-    if (kind != RECORD_GROUP)
-        return -CAIRN_ERECORD;
     if (!uuid_equal(h->log_id, log_id))
         return -CAIRN_EOTHERLOG;
     g.number = le64_get(h->number);

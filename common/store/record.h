@@ -99,8 +99,8 @@ int commit_decode(const uint8_t *data, size_t left, struct commit *ret_commit);
 
 /*
  * Checks and decodes a group header that was found at `address` of the log
- * `log_id`, with `left` bytes of data area from there on.  The body is not
- * looked at: see group_check_body().
+ * `log_id`, with `left` bytes of data area from there on.  Of these only the
+ * header is read: a sector in hand is enough.  See group_check_body().
  */
 int group_decode(const uint8_t *data, size_t left, struct uuid log_id,
                  uint64_t address, struct group_info *ret_group);
@@ -153,8 +153,9 @@ void record_seal(uint8_t *data);
 
 /*
  * Checks that [data, data + len) is one unstamped commit with its events, as
- * commit_encode() and event_encode() make them, with the checksum of each
- * body; that of a head comes when it is stamped.
+ * commit_encode() and event_encode() make them, with names, without a tag
+ * twice, and with right checksums of the bodies: what is wrong there would be
+ * durable.  Whether names are text is not looked at.
  */
 int commit_check_unstamped(const uint8_t *data, size_t len,
                            struct commit *ret_commit);

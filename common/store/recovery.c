@@ -405,6 +405,8 @@ recover_tail(struct recovery *r, struct err *err)
     uint64_t number = evlog_segment_count(ap->log), cached_end, end;
     int rc = evlog_segment(ap->log, number, &segment, err);
 
+    if (rc == 0)
+        rc = segment_check_writable(&segment->info, err);
     if (rc == 0 && number > 1)
         rc = check_previous(r, segment, err);
     if (rc == 0)

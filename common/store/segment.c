@@ -85,6 +85,7 @@ segment_header_decode(const uint8_t *data, uint64_t file_len,
     info.ids_time_max_ms = le64_get(h->ids_time_max_ms);
     info.ids_other_count = le64_get(h->ids_other_count);
     info.prev_crc = le32_get(h->prev_crc);
+    info.unknown_compatible = le64_get(h->compatible) & ~COMPATIBLE_KNOWN;
     if (info.segment_len != file_len || info.segment_len < SEGMENT_LEN_MIN ||
         info.segment_len > SEGMENT_LEN_MAX ||
         info.segment_len % SEGMENT_LEN_UNIT != 0)
@@ -98,6 +99,18 @@ segment_header_decode(const uint8_t *data, uint64_t file_len,
         return err_set(err, -CAIRN_EDAMAGED,
                        "byte 0: impossible values in the segment header");
     *ret_info = info;
+    return 0;
+}
+
+int
+segment_check_writable(const struct segment_info *info, struct err *err)
+{
+    if (info->unknown_compatible != 0)
+        return err_set(err, -CAIRN_EFORMAT,
+                       "the log uses features (bits %#" PRIx64 ") that this "
+                       "program can read past, but not write: use a newer "
+                       "cairn",
+                       info->unknown_compatible);
     return 0;
 }
 
@@ -343,7 +356,8 @@ segment_open(const struct sys *sys, const char *dir, uint64_t first_position,
 
 fail:
     free(segment);
-    return err_wrap(err, "segment %s", path);
+    (void)err_wrap(err, "segment %s", path); /* err may be NULL: rc is it */
+    return rc;
 }
 
 void

@@ -32,6 +32,7 @@ struct segment_info {
     uint64_t prev_group, prev_time_us; /* of what lies before it */
     uint64_t ids_time_max_ms, ids_other_count;
     uint32_t prev_crc;
+    uint64_t unknown_compatible; /* feature bits; never encoded */
 };
 
 /* What a footer says. */
@@ -71,6 +72,9 @@ bool segment_name_parse(const char *name, uint64_t *ret_first_position);
  */
 int segment_header_decode(const uint8_t *data, uint64_t file_len,
                           struct segment_info *ret_info, struct err *err);
+
+/* -CAIRN_EFORMAT for a segment with features that only newer writers keep. */
+int segment_check_writable(const struct segment_info *info, struct err *err);
 
 void segment_header_encode(uint8_t out[SECTOR_LEN],
                            const struct segment_info *info);

@@ -288,7 +288,8 @@ table_open(const struct sys *sys, const char *dir, struct uuid log_id,
         rc = err_set(err, -CAIRN_ETABLE, "it has another generation");
     if (rc < 0) {
         table_close(&table);
-        return err_wrap(err, "version table %s", path);
+        (void)err_wrap(err, "version table %s", path); /* may be NULL */
+        return rc;
     }
     *ret_table = table;
     return 0;

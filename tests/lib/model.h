@@ -78,8 +78,8 @@ void model_check(struct model *model, const struct sys *sys, const char *dir,
                  const char *control, struct rng *rng);
 
 /* The log alone: no control page, no table. */
-void
-model_check_log(struct model *model, const struct sys *sys, const char *dir);
+void model_check_log(struct model *model, const struct sys *sys,
+                     const char *dir);
 
 /*
  * The same, but a log that is damaged may say so: returns -CAIRN_EDAMAGED or

@@ -94,8 +94,8 @@ on_abort(int signo)
 }
 
 /* A sanitizer ends the process without a signal. */
-void
-__sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
+void __sanitizer_set_death_callback(void (*callback)(void))
+    __attribute__((weak));
 
 static uint64_t
 number_of(const char *name, uint64_t otherwise)

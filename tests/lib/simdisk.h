@@ -110,8 +110,8 @@ uint64_t simdisk_call_count(const struct simdisk *disk);
 bool simdisk_exists(struct simdisk *disk, const char *path);
 
 /* The bytes of a file as processes see them; borrowed. */
-const uint8_t *
-simdisk_bytes(struct simdisk *disk, const char *path, uint64_t *ret_len);
+const uint8_t *simdisk_bytes(struct simdisk *disk, const char *path,
+                             uint64_t *ret_len);
 
 /* Changes bytes of a file, durably. */
 void simdisk_poke(struct simdisk *disk, const char *path, uint64_t offset,

@@ -40,8 +40,8 @@
  * with the text, as a phrase that follows "the path"; then `path` and
  * *ret_len hold nothing of use.
  */
-const char *
-path_unquote(const char *text, size_t len, char *path, size_t *ret_len);
+const char *path_unquote(const char *text, size_t len, char *path,
+                         size_t *ret_len);
 
 /*
  * Writes the path as git does with core.quotePath on, quotes included, and a

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * fixedrandom - makes everything that is random the same in every run: ids,
+ * hash keys, epochs.
+ *
+ * Threads: none; it is set before the test begins.
+ */
+#ifndef CAIRN_TESTS_FIXEDRANDOM_H
+#define CAIRN_TESTS_FIXEDRANDOM_H
+
+#include <stdint.h>
+
+/* From now on libsodium's random bytes follow from `seed`. */
+void fixedrandom_begin(uint64_t seed);
+
+#endif

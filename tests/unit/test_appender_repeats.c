@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "lib/cmocka.h"
+
+#include <unistd.h>
+
+#include "lib/logfix.h"
+#include "lib/tmpdir.h"
+
+/* What a command was answered the first time. */
+struct sent {
+    struct uuid id;
+    uint64_t first_position, last_position, time_us;
+    uint64_t versions[3];
+};
+
+struct fixture {
+    struct logfix fix;
+    uint64_t serial; /* of the names in a command */
+};
+
+/* Events of one command, over three streams. */
+static void
+make_texts(char names[3][24], uint64_t serial, struct event_text texts[4])
+{
+    for (int i = 0; i < 3; i++)
+        snprintf(names[i], 24, "s-%u-%d", (unsigned)serial, i);
+    texts[0] = (struct event_text){ names[0], "T", "one", "m", { "t", "u" } };
+    texts[1] = (struct event_text){ names[1], "T", "two", NULL, { NULL } };
+    texts[2] = (struct event_text){ names[0], "U", "three", NULL, { "t" } };
+    texts[3] = (struct event_text){ names[2], "T", "", "mm", { NULL } };
+}
+
+/* A check that only the first try can pass. */
+static struct append_check
+no_stream_yet(const char *name)
+{
+    return (struct append_check){ { name, (uint32_t)strlen(name) },
+                                  EXPECT_NONE,
+                                  0 };
+}
+
+static int
+setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+
+    logfix_open(&f->fix, &sys_real, &logfix_small);
+    *state = f;
+    return 0;
+}
+
+static int
+teardown(void **state)
+{
+    struct fixture *f = *state;
+
+    logfix_close(&f->fix);
+    free(f);
+    return 0;
+}
+
+static void
+must(struct logfix *fix, int rc)
+{
+    if (rc < 0)
+        fail_msg("%s", fix->err.text);
+}
+
+static struct append_result
+send_texts(struct logfix *fix, struct uuid id, const struct event_text *texts,
+           uint32_t count)
+{
+    struct append_check check = no_stream_yet(texts[0].stream);
+
+    return logfix_append(fix, id, &check, 1, texts, count);
+}
+
+static struct sent
+send_first(struct fixture *f, struct uuid id)
+{
+    char names[3][24];
+    struct event_text texts[4];
+    struct append_result r;
+    struct sent sent = { .id = id };
+
+    make_texts(names, ++f->serial, texts);
+    r = send_texts(&f->fix, id, texts, 4);
+    assert_int_equal(r.code, APPEND_ACCEPTED);
+    assert_false(r.repeated);
+    assert_int_equal(r.version_count, 3);
+    sent.first_position = r.first_position;
+    sent.last_position = r.last_position;
+    sent.time_us = r.time_us;
+    memcpy(sent.versions, r.versions, sizeof sent.versions);
+    return sent;
+}
+
+/* Sends it again: the same answer, and nothing is stored. */
+static void
+assert_repeated(struct fixture *f, const struct sent *sent, uint64_t serial,
+                uint64_t group)
+{
+    char names[3][24];
+    struct event_text texts[4];
+    struct append_result r;
+    uint32_t open = appender_open_commits(f->fix.appender);
+
+    make_texts(names, serial, texts);
+    for (int i = 0; i < 2; i++) {
+        r = send_texts(&f->fix, sent->id, texts, 4);
+        assert_int_equal(r.code, APPEND_ACCEPTED);
+        assert_true(r.repeated);
+        assert_int_equal(r.first_position, sent->first_position);
+        assert_int_equal(r.last_position, sent->last_position);
+        assert_true(r.time_us == sent->time_us);
+        assert_int_equal(r.version_count, 3);
+        assert_memory_equal(r.versions, sent->versions, sizeof sent->versions);
+        assert_int_equal(r.group, group);
+        assert_int_equal(r.failure_count, 0);
+    }
+    /* The same id with other content is refused, wherever it lies. */
+    texts[1].data = "TWO";
+    r = send_texts(&f->fix, sent->id, texts, 4);
+    assert_int_equal(r.code, APPEND_OTHER_CONTENT);
+    assert_int_equal(r.group, group);
+    assert_int_equal(r.version_count, 0);
+    assert_int_equal(appender_open_commits(f->fix.appender), open);
+}
+
+/* Takes a command through all the places that it can lie in. */
+static void
+repeat_everywhere(struct fixture *f, struct uuid id)
+{
+    struct logfix *fix = &f->fix;
+    struct sent sent = send_first(f, id);
+    uint64_t serial = f->serial;
+    uint64_t group = appender_settled_group(fix->appender) + 1;
+    struct evlog *log = appender_log(fix->appender);
+    uint64_t segments;
+
+    assert_repeated(f, &sent, serial, group); /* in the open group */
+    appender_close_group(fix->appender);
+    assert_repeated(f, &sent, serial, group); /* in flight */
+    (void)logfix_put(fix, "other", 100);
+    assert_repeated(f, &sent, serial, group); /* beside an open one */
+    must(fix, appender_sync(fix->appender, &fix->err));
+    assert_repeated(f, &sent, serial, group);
+    must(fix, appender_settle(fix->appender, &fix->err));
+    assert_repeated(f, &sent, serial, 0); /* durable */
+    logfix_sync(fix);
+    assert_repeated(f, &sent, serial, 0);
+
+    /* The segment is full, but not sealed yet: no job has been done. */
+    segments = evlog_segment_count(log);
+    while (evlog_segment_count(log) == segments) {
+        (void)logfix_put(fix, "other", 5000);
+        appender_close_group(fix->appender);
+        must(fix, appender_sync(fix->appender, &fix->err));
+        must(fix, appender_settle(fix->appender, &fix->err));
+    }
+    assert_repeated(f, &sent, serial, 0);
+    logfix_jobs(fix); /* sealed */
+    assert_repeated(f, &sent, serial, 0);
+    while (evlog_segment_count(log) < segments + 4) {
+        (void)logfix_put(fix, "other", 20000);
+        logfix_sync(fix);
+    }
+    assert_repeated(f, &sent, serial, 0); /* far back */
+    logfix_stop(fix);
+    must(fix, logfix_reopen(fix));
+    assert_repeated(f, &sent, serial, 0);
+}
+
+static void
+a_repeat_gets_the_first_answer_wherever_it_lies(void **state)
+{
+    struct fixture *f = *state;
+
+    repeat_everywhere(f, uuid_v7(1700000000000));
+    repeat_everywhere(f, uuid_v4());
+    repeat_everywhere(f, uuid_v7(1700000100000));
+    repeat_everywhere(f, uuid_v7(5)); /* a clock far behind */
+    repeat_everywhere(f, uuid_derive(uuid_v4(), 1));
+    repeat_everywhere(f, uuid_v7((UINT64_C(1) << 48) - 1)); /* and ahead */
+    repeat_everywhere(f, uuid_v7(1700000200000));
+}
+
+static void
+all_commands_of_a_long_log_are_repeated_after_a_restart(void **state)
+{
+    enum { COMMANDS = 400 };
+    struct fixture *f = *state;
+    struct sent *sent = calloc(COMMANDS + 1, sizeof *sent);
+
+    for (uint64_t i = 1; i <= COMMANDS; i++) {
+        sent[i] = send_first(f, i % 7 == 0 ? uuid_v4() : uuid_v7(i * 900));
+        if (i % 3 == 0)
+            logfix_sync(&f->fix);
+    }
+    logfix_sync(&f->fix);
+    logfix_stop(&f->fix);
+    must(&f->fix, logfix_reopen(&f->fix));
+    assert_true(evlog_segment_count(appender_log(f->fix.appender)) >= 3);
+    for (uint64_t i = COMMANDS; i > 0; i--)
+        assert_repeated(f, &sent[i], i, 0);
+    free(sent);
+}
+
+static void
+the_answer_is_the_first_one_though_the_stream_went_on(void **state)
+{
+    struct fixture *f = *state;
+    struct event_text text = { "s", "T", "x", NULL, { NULL } };
+    struct append_check exact = { { "s", 1 }, EXPECT_EXACT, 0 };
+    struct uuid ids[5];
+    struct append_result r;
+
+    for (uint64_t i = 0; i < 5; i++) {
+        ids[i] = uuid_v4();
+        exact.version = i;
+        r = logfix_append(&f->fix, ids[i], &exact, 1, &text, 1);
+        assert_int_equal(r.code, APPEND_ACCEPTED);
+        if (i == 2)
+            logfix_sync(&f->fix);
+    }
+    for (uint64_t i = 0; i < 5; i++) {
+        exact.version = i; /* this would fail now */
+        r = logfix_append(&f->fix, ids[i], &exact, 1, &text, 1);
+        assert_true(r.repeated);
+        assert_int_equal(r.versions[0], i + 1);
+        assert_int_equal(r.first_position, i + 1);
+        /* Other checks are not other content. */
+        r = logfix_append(&f->fix, ids[i], NULL, 0, &text, 1);
+        assert_true(r.repeated);
+    }
+}
+
+static void
+the_id_of_a_refused_command_is_free(void **state)
+{
+    struct fixture *f = *state;
+    struct event_text text = { "s", "T", "x", NULL, { NULL } };
+    struct event_text other = { "s", "T", "y", NULL, { NULL } };
+    struct append_check exists = { { "s", 1 }, EXPECT_EXISTS, 0 };
+    struct uuid id = uuid_v7(1);
+
+    assert_int_equal(logfix_append(&f->fix, id, &exists, 1, &text, 1).code,
+                     APPEND_CONFLICT);
+    assert_int_equal(logfix_append(&f->fix, id, NULL, 0, &other, 1).code,
+                     APPEND_ACCEPTED);
+    assert_true(logfix_append(&f->fix, id, &exists, 1, &other, 1).repeated);
+}
+
+static void
+any_difference_is_other_content(void **state)
+{
+    struct fixture *f = *state;
+    static const struct event_text good[2] = {
+        { "s-1", "Type", "data", "meta", { "t1", "t2" } },
+        { "s-2", "Type", "data", "meta", { NULL } },
+    };
+    struct uuid id = uuid_v7(1), other_id = uuid_v7(2);
+    struct event_text texts[2];
+    uint32_t len, other_len;
+    uint8_t *commit, *other;
+    struct append_result r;
+
+    assert_int_equal(logfix_append(&f->fix, id, NULL, 0, good, 2).code,
+                     APPEND_ACCEPTED);
+#define DIFFERS(change)                                    \
+    do {                                                   \
+        memcpy(texts, good, sizeof texts);                 \
+        change;                                            \
+        r = logfix_append(&f->fix, id, NULL, 0, texts, 2); \
+        assert_int_equal(r.code, APPEND_OTHER_CONTENT);    \
+        assert_false(r.repeated);                          \
+    } while (0)
+    for (int round = 0; round < 2; round++) {
+        DIFFERS(texts[0].stream = "s-3");
+        DIFFERS(texts[0].stream = "s-11");
+        DIFFERS(texts[1].type = "type");
+        DIFFERS(texts[1].type = "Typ");
+        DIFFERS(texts[0].data = "dat");
+        DIFFERS(texts[0].data = "Data");
+        DIFFERS(texts[0].meta = "mete");
+        DIFFERS(texts[0].meta = NULL);
+        DIFFERS(texts[0].tags[1] = "t3");
+        DIFFERS(texts[0].tags[1] = NULL);
+        DIFFERS(texts[0].tags[0] = "t2"; texts[0].tags[1] = "t1");
+        DIFFERS(texts[1].tags[0] = "t1");
+        /* The same bytes, with the border between two names moved. */
+        DIFFERS(texts[0].stream = "s-1T"; texts[0].type = "ype");
+        DIFFERS(texts[0].meta = "metad"; texts[0].data = "ata");
+        DIFFERS(texts[0] = good[1]; texts[1] = good[0]);
+        assert_int_equal(logfix_append(&f->fix, id, NULL, 0, good, 1).code,
+                         APPEND_OTHER_CONTENT);
+        assert_true(logfix_append(&f->fix, id, NULL, 0, good, 2).repeated);
+        logfix_sync(&f->fix); /* and once more, when it is durable */
+    }
+#undef DIFFERS
+    /* Fields that commit_make() does not let us choose. */
+    commit = commit_make(id, good, 2, &len);
+    other = commit_make(other_id, good, 2, &other_len);
+    for (size_t at = 48; at < 112; at++) {
+        struct event_record *e =
+            (struct event_record *)(commit + sizeof(struct commit_record));
+
+        if (at >= 96 && at < 108) /* lengths, and a stamp */
+            continue;
+        ((uint8_t *)e)[at] ^= 1; /* ids, schema */
+        must(&f->fix,
+             appender_append(f->fix.appender, commit, len, NULL, 0, &r,
+                             &f->fix.err));
+        if (r.code != APPEND_OTHER_CONTENT)
+            fail_msg("byte %zu of an event", at);
+        ((uint8_t *)e)[at] ^= 1;
+    }
+    /* Stamps are not content: whoever asks again does not know them. */
+    memset(commit + sizeof(struct commit_record) + 8, 0xee, 40);
+    must(&f->fix,
+         appender_append(f->fix.appender, commit, len, NULL, 0, &r,
+                         &f->fix.err));
+    assert_true(r.repeated);
+    free(commit);
+    free(other);
+}
+
+static void
+lost_files_of_ids_do_not_let_a_command_take_effect_twice(void **state)
+{
+    struct fixture *f = *state;
+    struct sent sent = send_first(f, uuid_v4());
+    uint64_t serial = f->serial;
+    char name[32];
+
+    logfix_sync(&f->fix);
+    while (evlog_segment_count(appender_log(f->fix.appender)) < 2) {
+        (void)logfix_put(&f->fix, "other", 20000);
+        logfix_sync(&f->fix);
+    }
+    snprintf(name, sizeof name, "%020d.ids", 1);
+    assert_int_equal(unlink(tmpdir_path(logfix_dir(&f->fix), name)), 0);
+    assert_repeated(f, &sent, serial, 0); /* made again while it runs */
+    assert_int_equal(access(tmpdir_path(logfix_dir(&f->fix), name), F_OK), 0);
+    assert_int_equal(unlink(tmpdir_path(logfix_dir(&f->fix), name)), 0);
+    logfix_stop(&f->fix);
+    must(&f->fix, logfix_reopen(&f->fix));
+    assert_repeated(f, &sent, serial, 0); /* and after a restart */
+}
+
+int
+main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(a_repeat_gets_the_first_answer_wherever_it_lies),
+        TEST(all_commands_of_a_long_log_are_repeated_after_a_restart),
+        TEST(the_answer_is_the_first_one_though_the_stream_went_on),
+        TEST(the_id_of_a_refused_command_is_free),
+        TEST(any_difference_is_other_content),
+        TEST(lost_files_of_ids_do_not_let_a_command_take_effect_twice),
+    };
+#undef TEST
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,488 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "lib/cmocka.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "lib/bytefix.h"
+#include "lib/logfix.h"
+#include "lib/tmpdir.h"
+#include "lib/watchsys.h"
+#include "store/ids.h"
+
+/* ---- one set ----------------------------------------------------------- */
+
+static bool
+holds(const struct id_set *set, struct uuid id, uint32_t offset)
+{
+    uint32_t probe = 0, candidate;
+
+    while (id_set_candidate(set, id, &probe, &candidate))
+        if (candidate == offset)
+            return true;
+    return false;
+}
+
+static void
+what_was_added_is_a_candidate(void **state)
+{
+    struct uuid ids[3000];
+    struct id_set set;
+    uint32_t strangers = 0;
+
+    (void)state;
+    id_set_init(&set);
+    assert_false(holds(&set, uuid_v4(), 8));
+    for (uint32_t i = 0; i < 3000; i++) {
+        ids[i] = uuid_v4();
+        assert_int_equal(id_set_add(&set, ids[i], 640 + i * 8), 0);
+        assert_true(set.count <= set.slot_count / 2);
+    }
+    for (uint32_t i = 0; i < 3000; i++)
+        assert_true(holds(&set, ids[i], 640 + i * 8));
+    for (uint32_t i = 0; i < 3000; i++) {
+        uint32_t probe = 0, offset;
+
+        strangers += id_set_candidate(&set, uuid_v4(), &probe, &offset);
+    }
+    assert_true(strangers < 3); /* 32 bits of hash: hardly ever one */
+    id_set_free(&set);
+    id_set_free(&set);
+}
+
+static void
+the_same_id_can_be_there_more_than_once(void **state)
+{
+    struct uuid id = uuid_v4();
+    struct id_set set;
+
+    /* As two ids would with the same hash. */
+    (void)state;
+    id_set_init(&set);
+    for (uint32_t i = 1; i <= 100; i++)
+        assert_int_equal(id_set_add(&set, id, i * 8), 0);
+    for (uint32_t i = 1; i <= 100; i++)
+        assert_true(holds(&set, id, i * 8));
+    id_set_free(&set);
+}
+
+static void
+the_largest_offset_of_a_segment_fits(void **state)
+{
+    struct uuid id = uuid_v4();
+    struct id_set set;
+
+    (void)state;
+    id_set_init(&set);
+    assert_int_equal(id_set_add(&set, id, (uint32_t)SEGMENT_LEN_MAX - 8), 0);
+    assert_true(holds(&set, id, (uint32_t)SEGMENT_LEN_MAX - 8));
+    id_set_free(&set);
+}
+
+static void
+clearing_empties_it_and_keeps_the_memory(void **state)
+{
+    struct uuid id = uuid_v4();
+    struct id_set set;
+    uint64_t *slots;
+
+    (void)state;
+    id_set_init(&set);
+    id_set_clear(&set);
+    for (uint32_t i = 1; i <= 100; i++)
+        assert_int_equal(id_set_add(&set, id, i * 8), 0);
+    slots = set.slots;
+    id_set_clear(&set);
+    assert_false(holds(&set, id, 8));
+    assert_int_equal(id_set_add(&set, id, 16), 0);
+    assert_ptr_equal(set.slots, slots);
+    assert_true(holds(&set, id, 16));
+    assert_false(holds(&set, id, 8));
+    id_set_free(&set);
+}
+
+static void
+times_tell_whether_an_id_can_be_there(void **state)
+{
+    struct id_times times = { 0 };
+
+    (void)state;
+    assert_false(id_times_may_hold(&times, uuid_v4()));
+    assert_false(id_times_may_hold(&times, uuid_v7(1)));
+    id_times_add(&times, uuid_v7(1000));
+    id_times_add(&times, uuid_v7(900));
+    assert_int_equal(times.time_max_ms, 1000);
+    assert_true(id_times_may_hold(&times, uuid_v7(1000)));
+    assert_true(id_times_may_hold(&times, uuid_v7(5)));
+    assert_false(id_times_may_hold(&times, uuid_v7(1001)));
+    assert_false(id_times_may_hold(&times, uuid_v4()));
+    id_times_add(&times, uuid_v4());
+    assert_int_equal(times.other_count, 1);
+    assert_true(id_times_may_hold(&times, uuid_v4()));
+    assert_false(id_times_may_hold(&times, uuid_v7(1001)));
+}
+
+/* ---- a log of many segments -------------------------------------------- */
+
+#define COMMITS 120
+#define COMMITS_WITH_V4 30 /* the last of them; the rest is UUIDv7 */
+
+struct fixture {
+    struct logfix fix;
+    struct watchsys watch; /* of the ids, not of the appender */
+    struct evlog *log;
+    struct ids *ids;
+    struct uuid id[COMMITS];
+    uint64_t last; /* of the sealed segments */
+    struct err err;
+};
+
+static const struct appender_options options = {
+    .segment_len = SEGMENT_LEN_MIN,
+    .group_len_max = 32 << 10,
+    .checkpoint_bytes = 1 << 30,
+    .table_slots = TABLE_SLOTS_MIN,
+};
+
+static void
+open_ids(struct fixture *f)
+{
+    watchsys_begin(&f->watch, &sys_real);
+    if (evlog_open(&f->watch.sys, logfix_dir(&f->fix), &f->log, &f->err) < 0 ||
+        ids_open(f->log, &f->ids, &f->err) < 0)
+        fail_msg("%s", f->err.text);
+    f->last = evlog_segment_count(f->log) - 1;
+}
+
+static void
+close_ids(struct fixture *f)
+{
+    ids_close(&f->ids);
+    evlog_close(&f->log);
+    assert_int_equal(f->watch.counts.maps, f->watch.counts.unmaps);
+    watchsys_end(&f->watch);
+}
+
+static int
+setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    char *data = malloc(5001);
+    struct event_text text = { "s", "T", data, NULL, { NULL } };
+
+    memset(data, 'd', 5000);
+    data[5000] = '\0';
+    logfix_open(&f->fix, &sys_real, &options);
+    for (int i = 0; i < COMMITS; i++) {
+        f->id[i] = i >= 20 && i < 20 + COMMITS_WITH_V4
+            ? uuid_v4()
+            : uuid_v7((uint64_t)i * 1000 + 1000);
+        (void)logfix_append(&f->fix, f->id[i], NULL, 0, &text, 1);
+        logfix_sync(&f->fix);
+    }
+    free(data);
+    logfix_stop(&f->fix);
+    open_ids(f);
+    *state = f;
+    return f->last < 8 ? -1 : 0;
+}
+
+static int
+teardown(void **state)
+{
+    struct fixture *f = *state;
+
+    close_ids(f);
+    tmpdir_remove(&f->fix.dir);
+    free(f);
+    return 0;
+}
+
+/* What is known of the segments 1 to the last sealed one. */
+static struct id_times
+old_times(struct fixture *f)
+{
+    struct segment *segment;
+
+    if (evlog_segment(f->log, f->last + 1, &segment, &f->err) < 0)
+        fail_msg("%s", f->err.text);
+    return (struct id_times){ segment->info.ids_time_max_ms,
+                              segment->info.ids_other_count };
+}
+
+static int
+find(struct fixture *f, struct uuid id, uint64_t *ret_address)
+{
+    int rc = ids_find(f->ids, id, f->last, old_times(f), ret_address, &f->err);
+
+    if (rc < 0)
+        fail_msg("%s", f->err.text);
+    return rc;
+}
+
+/* Every command of the sealed segments is found, and where it lies. */
+static void
+find_all(struct fixture *f)
+{
+    for (int i = 0; i < COMMITS; i++) {
+        uint64_t address;
+        struct commit commit;
+        int rc = find(f, f->id[i], &address);
+
+        if (rc == 0) {
+            assert_true((uint64_t)i + 1 >=
+                        evlog_segment_first(f->log, f->last + 1));
+            continue;
+        }
+        assert_true(address_segment(address) <= f->last);
+        assert_int_equal(evlog_commit_at(f->log, address, &commit, &f->err), 0);
+        assert_true(uuid_equal(commit.command_id, f->id[i]));
+        assert_int_equal(commit.first_position, i + 1);
+    }
+}
+
+/* How many files of ids a search for an id opens. */
+static unsigned
+files_opened(struct fixture *f, struct uuid id)
+{
+    uint64_t address;
+    unsigned opens;
+
+    close_ids(f);
+    open_ids(f);
+    for (uint64_t n = 1; n <= f->last + 1; n++) { /* the segments are open */
+        struct segment *segment;
+
+        assert_int_equal(evlog_segment(f->log, n, &segment, &f->err), 0);
+    }
+    opens = f->watch.counts.opens;
+    (void)find(f, id, &address);
+    return f->watch.counts.opens - opens;
+}
+
+static void
+every_command_is_found_and_no_other(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t address;
+
+    find_all(f);
+    for (int i = 0; i < COMMITS; i++) {
+        assert_int_equal(find(f, uuid_v4(), &address), 0);
+        assert_int_equal(find(f, uuid_v7((uint64_t)i * 1000), &address), 0);
+    }
+}
+
+static void
+a_new_id_of_an_honest_clock_opens_no_file(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(files_opened(f, uuid_v7(COMMITS * 1000 + 1000)), 0);
+}
+
+static void
+an_id_of_a_clock_behind_opens_the_files_since_then(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t time_max = old_times(f).time_max_ms;
+
+    assert_int_equal(files_opened(f, uuid_v7(time_max)), 1);
+    /* A commit every second, about 11 in a segment. */
+    assert_in_range(files_opened(f, uuid_v7(time_max - 30000)), 3, 4);
+    assert_int_equal(files_opened(f, uuid_v7(0)), f->last);
+}
+
+static void
+an_id_that_is_no_uuidv7_opens_the_files_that_hold_such(void **state)
+{
+    struct fixture *f = *state;
+    unsigned opened = files_opened(f, uuid_v4());
+
+    assert_in_range(opened, COMMITS_WITH_V4 / 12, COMMITS_WITH_V4 / 11 + 2);
+    assert_true(opened < f->last);
+}
+
+static const char *
+ids_file_of(struct fixture *f, uint64_t number)
+{
+    char name[64];
+
+    snprintf(name, sizeof name, "%020llu.ids",
+             (unsigned long long)evlog_segment_first(f->log, number));
+    return tmpdir_path(logfix_dir(&f->fix), name);
+}
+
+static void
+missing_files_are_made_again(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t *data;
+    size_t len;
+
+    for (uint64_t n = 1; n <= f->last; n++)
+        assert_int_equal(unlink(ids_file_of(f, n)), 0);
+    find_all(f);
+    for (uint64_t n = 1; n <= f->last; n++) {
+        data = file_read(ids_file_of(f, n), &len);
+        assert_memory_equal(data, "CAIRNIDS", 8);
+        free(data);
+    }
+    close_ids(f);
+    open_ids(f);
+    find_all(f);
+}
+
+static void
+damaged_files_are_made_again(void **state)
+{
+    struct fixture *f = *state;
+    size_t len;
+    uint8_t *good = file_read(ids_file_of(f, 2), &len);
+    uint8_t *bytes = malloc(len + 8);
+    uint64_t address;
+
+    for (size_t at = 0; at < len; at += at < 64 ? 1 : 41) {
+        memcpy(bytes, good, len);
+        bytes[at] ^= 0x20;
+        file_write(ids_file_of(f, 2), bytes, len);
+        close_ids(f);
+        open_ids(f);
+        assert_int_equal(find(f, f->id[15], &address), 1);
+        assert_int_equal(address_segment(address), 2);
+    }
+    for (size_t n = 0; n <= len + 8; n += 8) { /* of any length */
+        memcpy(bytes, good, len);
+        file_write(ids_file_of(f, 2), bytes, n);
+        close_ids(f);
+        open_ids(f);
+        assert_int_equal(find(f, f->id[15], &address), 1);
+    }
+    free(good);
+    free(bytes);
+}
+
+static void
+a_file_that_breaks_a_rule_is_made_again(void **state)
+{
+    struct fixture *f = *state;
+    size_t len;
+    uint8_t *good = file_read(ids_file_of(f, 2), &len);
+    uint8_t *bytes = malloc(len);
+    uint64_t address;
+    static const struct {
+        size_t at;
+        uint32_t value;
+    } bad[] = {
+        { 8, 0 },            /* log_id */
+        { 24, 3 },           /* number */
+        { 32, 32 },          /* slot_count: too few */
+        { 32, 128 },         /* more than the file has */
+        { 32, 65 },          /* no power of two */
+        { 32, 0x80000000u }, /* more than any file has */
+        { 36, 33 },          /* count: more than half of the slots */
+    };
+
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct le32 value = le32_of(bad[i].value);
+
+        memcpy(bytes, good, len);
+        memcpy(bytes + bad[i].at, &value, sizeof value);
+        reseal_ids(bytes, len);
+        file_write(ids_file_of(f, 2), bytes, len);
+        close_ids(f);
+        open_ids(f);
+        assert_int_equal(find(f, f->id[15], &address), 1);
+    }
+    free(good);
+    free(bytes);
+}
+
+static void
+a_set_that_cannot_be_written_stays_in_memory(void **state)
+{
+    static const char *const calls[] = { "write", "sync", "rename",
+                                         "sync_dir" };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+        for (uint64_t n = 1; n <= f->last; n++)
+            (void)unlink(ids_file_of(f, n)); /* there, or as we left it */
+        close_ids(f);
+        open_ids(f);
+        watchsys_fail(&f->watch, calls[i], NULL, -ENOSPC);
+        find_all(f);
+        find_all(f);
+    }
+}
+
+static void
+damage_in_the_log_is_no_miss(void **state)
+{
+    struct fixture *f = *state;
+    char name[64];
+    size_t len;
+    uint8_t *bytes;
+    uint64_t address;
+
+    /* The commit itself is damaged: nobody can say that it is not there. */
+    assert_int_equal(find(f, f->id[15], &address), 1);
+    close_ids(f);
+    snprintf(name, sizeof name, "%020d.log", 12);
+    bytes = file_read(tmpdir_path(logfix_dir(&f->fix), name), &len);
+    bytes[address_offset(address) + 40] ^= 1;
+    (void)unlink(tmpdir_path(logfix_dir(&f->fix), name)); /* read-only */
+    file_write(tmpdir_path(logfix_dir(&f->fix), name), bytes, len);
+    free(bytes);
+    open_ids(f);
+    assert_int_equal(
+        ids_find(f->ids, f->id[15], f->last, old_times(f), &address, &f->err),
+        -CAIRN_EDAMAGED);
+    (void)unlink(ids_file_of(f, 2));
+    close_ids(f);
+    open_ids(f);
+    assert_int_equal(
+        ids_find(f->ids, f->id[15], f->last, old_times(f), &address, &f->err),
+        -CAIRN_EDAMAGED);
+}
+
+static void
+a_file_is_only_read_while_its_segment_is_sealed(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t address;
+    struct id_times times = { UINT64_MAX, 1 };
+
+    /* The last segment is not sealed: to ask for it is to say that a later
+     * one exists, and then it should have been. */
+    assert_int_equal(
+        ids_find(f->ids, uuid_v7(1), f->last + 1, times, &address, &f->err),
+        -CAIRN_EDAMAGED);
+    assert_non_null(strstr(f->err.text, "not sealed"));
+}
+
+int
+main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_was_added_is_a_candidate),
+        cmocka_unit_test(the_same_id_can_be_there_more_than_once),
+        cmocka_unit_test(the_largest_offset_of_a_segment_fits),
+        cmocka_unit_test(clearing_empties_it_and_keeps_the_memory),
+        cmocka_unit_test(times_tell_whether_an_id_can_be_there),
+        TEST(every_command_is_found_and_no_other),
+        TEST(a_new_id_of_an_honest_clock_opens_no_file),
+        TEST(an_id_of_a_clock_behind_opens_the_files_since_then),
+        TEST(an_id_that_is_no_uuidv7_opens_the_files_that_hold_such),
+        TEST(missing_files_are_made_again),
+        TEST(damaged_files_are_made_again),
+        TEST(a_file_that_breaks_a_rule_is_made_again),
+        TEST(a_set_that_cannot_be_written_stays_in_memory),
+        TEST(damage_in_the_log_is_no_miss),
+        TEST(a_file_is_only_read_while_its_segment_is_sealed),
+    };
+#undef TEST
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
