@@ -463,10 +463,10 @@ a_table_that_breaks_a_rule_is_refused(void **state)
         file_write(table_file(f), bytes, (keep));          \
         assert_int_equal(reopen(f, true, &again), (code)); \
     } while (0)
-    REFUSED(-CAIRN_ETABLE, len, 8, 2);          /* version */
-    REFUSED(-CAIRN_EOTHERLOG, len, 16, 0);      /* log_id */
-    REFUSED(-CAIRN_ETABLE, len, 32, 2);         /* generation */
-    REFUSED(-CAIRN_ETABLE, len, 40, SLOTS / 2); /* slot_count */
+    REFUSED(-CAIRN_ETABLE, len, 8, 2);                    /* version */
+    REFUSED(-CAIRN_EOTHERLOG, len, 16, 0);                /* log_id */
+    REFUSED(-CAIRN_ETABLE, len, 32, 2);                   /* generation */
+    REFUSED(-CAIRN_ETABLE, len, 40, TABLE_SLOTS_MIN / 2); /* slot_count */
     REFUSED(-CAIRN_ETABLE, len, 40, SLOTS + 1);
     REFUSED(-CAIRN_ETABLE, len, 40, SLOTS * 2); /* the file is shorter */
     REFUSED(-CAIRN_ETABLE, len, 40, UINT64_MAX);
