@@ -20,8 +20,9 @@ PROJECTOR_PACKAGES := sqlite3
 EXAMPLE_PACKAGES := zlib
 TEST_PACKAGES := cmocka
 
-pkg_cflags = $(shell pkg-config --cflags $(1))
-pkg_libs   = $(shell pkg-config --libs $(1))
+# One by one: what only tests need may be missing.
+pkg_cflags = $(foreach p,$(1),$(shell pkg-config --cflags $(p) 2>/dev/null))
+pkg_libs   = $(foreach p,$(1),$(shell pkg-config --libs $(p)))
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes \
     -Wmissing-prototypes -Wpointer-arith -Wwrite-strings -Wformat=2 -Wundef \
