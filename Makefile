@@ -29,7 +29,7 @@ WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes \
     -Wvla -Wcast-align
 CFLAGS   ?= -O2 -g
 HARDEN   := -fstack-protector-strong -fPIE $(if $(SANITIZE),,-D_FORTIFY_SOURCE=2)
-ALL_CPPFLAGS := -D_GNU_SOURCE -Icommon -Idaemons -Iclients -Itests $(CPPFLAGS)
+ALL_CPPFLAGS := -D_GNU_SOURCE -Icommon -Idaemons -Iclients -Itests -Ibench $(CPPFLAGS)
 ALL_CFLAGS := -std=gnu11 $(WARNINGS) $(HARDEN) $(CFLAGS) \
     $(call pkg_cflags,$(PACKAGES) $(CLIENT_PACKAGES) $(PROJECTOR_PACKAGES) $(EXAMPLE_PACKAGES) $(TEST_PACKAGES))
 ALL_LDFLAGS := -pie -Wl,-z,relro,-z,now -pthread $(LDFLAGS)
@@ -167,7 +167,12 @@ fuzz: fuzz-build
 
 BENCH_BIN := $(BENCH:%=$(B)/bench/%)
 
-$(BENCH_BIN): $(B)/bench/%: $(B)/obj/bench/%.o $(B)/libtest.a $(B)/libdaemons.a $(B)/libcairn.a
+$(B)/libbench.a: $(call obj,$(filter-out bench/bench_%,$(wildcard bench/*.c)))
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(call say,AR)ar rcs $@ $^
+
+$(BENCH_BIN): $(B)/bench/%: $(B)/obj/bench/%.o $(B)/libbench.a $(B)/libtest.a $(B)/libdaemons.a $(B)/libcairn.a
 	@mkdir -p $(@D)
 	$(call say,LD)$(CC) $(ALL_LDFLAGS) $^ -o $@ $(LIBS) $(call pkg_libs,$(CLIENT_PACKAGES) $(PROJECTOR_PACKAGES) $(TEST_PACKAGES))
 

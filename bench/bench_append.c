@@ -1,156 +1,73 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * bench_append - appends through the real gateway and writer, each line next
- * to a bare pwrite and fdatasync loop of the same shape in the same run.
+ * bench_append - appends through the real gateway and writer, next to the
+ * machine's floors in the same run:
  *
- * The bare loop writes, into a zero-filled file on the same file system, what
- * one sync of the engine covers: as many events as are outstanding, as long as
- * they are in the log.  Floor, engine, engine, floor are run in turn, several
- * times; the median of each and the ratio of the medians are printed.
+ *   S  a bare pwrite and fdatasync loop of the same shape: it writes, into a
+ *      zero-filled file on the same file system, what one sync of the engine
+ *      covers if all that is outstanding lies in one group
+ *   P  the bare chain of bench/chain.h
  *
- *   bench_append BUILD [SECONDS-PER-RUN] [ROUNDS]
+ * Each round runs S, P, engine, engine, P, S; the medians are printed, and the
+ * median of the ratios of the rounds with their quartiles.
+ *
+ *   bench_append BUILD [SECONDS-PER-RUN [ROUNDS]]
  */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
+#include <string.h>
 #include <unistd.h>
 
-#include "c/append_client.h"
+#include "cairn.h"
+#include "chain.h"
 #include "lib/pipeline.h"
 #include "lib/tmpdir.h"
+#include "measure.h"
 #include "store/record.h"
 
-#define DATA_LEN 256u
-#define STREAMS 1000u
-#define ROUNDS_MAX 64
 #define FLOOR_FILE_LEN ((off_t)64 << 20)
 
-struct shape {
+static const struct {
     const char *name;
-    uint32_t outstanding; /* commits in flight */
-    uint32_t events;      /* in each */
+    uint32_t connections, outstanding, batch;
+} shapes[] = {
+    { "1 outstanding", 1, 1, 1 },
+    { "64 outstanding", 1, 64, 1 },
+    { "64 on 4 connections", 4, 64, 1 },
+    { "256 outstanding", 1, 256, 1 },
+    { "1024 outstanding", 1, 1024, 1 },
+    { "batches of 100, 8 outstanding", 1, 8, 100 },
 };
-
-static const struct shape shapes[] = {
-    { "1 outstanding", 1, 1 },
-    { "64 outstanding", 64, 1 },
-    { "256 outstanding", 256, 1 },
-    { "batches of 100, 8 outstanding", 8, 100 },
-};
-
-struct load {
-    uint64_t accepted;
-    uint64_t failed;
-};
-
-static double
-now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static void
-on_outcome(void *arg, uint64_t tag, const struct wire_outcome *outcome,
-           bool reached)
-{
-    struct load *load = arg;
-
-    (void)tag;
-    (void)reached;
-    if (outcome->code == ANSWER_ACCEPTED)
-        load->accepted++;
-    else
-        load->failed++;
-}
-
-/* The text of an event on stream "bench-NNNN" with 256 bytes of data. */
-static void
-make_event(struct wire_event *event, uint8_t *text, uint32_t stream)
-{
-    int len = snprintf((char *)text, 64, "bench-%04uMeasured", stream);
-
-    memset(text + len, 'x', DATA_LEN);
-    *event = (struct wire_event){ .schema = 1,
-                                  .stream_len = 10,
-                                  .type_len = 8,
-                                  .data_len = DATA_LEN,
-                                  .text = text };
-}
-
-/* Appends for so many seconds; returns commits per second. */
-static double
-run_engine(const struct pipeline *p, const struct shape *shape, double seconds)
-{
-    struct append_client_options options = { p->commands, shape->outstanding,
-                                             30000 };
-    static uint8_t texts[128][64 + DATA_LEN];
-    static uint32_t stream;
-    struct wire_event events[128];
-    struct load load = { 0 };
-    struct append_client *client;
-    struct err err;
-    double began, took;
-
-    if (append_client_open(&options, on_outcome, &load, &client, &err) < 0) {
-        fprintf(stderr, "%s\n", err.text);
-        exit(1);
-    }
-    began = now();
-    do {
-        struct wire_command command = { .id = uuid_v7((uint64_t)time(NULL) *
-                                                      1000),
-                                        .events = events,
-                                        .event_count = shape->events };
-
-        for (uint32_t i = 0; i < shape->events; i++)
-            make_event(&events[i], texts[i], stream++ % STREAMS);
-        if (append_client_queue(client, &command, 0) < 0)
-            exit(1);
-        took = now() - began;
-    } while (took < seconds);
-    if (append_client_finish(client) < 0 || load.failed > 0) {
-        fprintf(stderr, "%llu commands were not accepted\n",
-                (unsigned long long)load.failed);
-        exit(1);
-    }
-    took = now() - began;
-    append_client_close(&client);
-    return (double)load.accepted / took;
-}
 
 /* What one sync covers when all that is outstanding lies in one group. */
 static size_t
-floor_len(const struct shape *shape)
+floor_len(const struct load *load)
 {
     struct event_shape event = { .stream_len = 10,
                                  .type_len = 8,
-                                 .data_len = DATA_LEN };
+                                 .data_len = LOAD_DATA_LEN };
     size_t commit = sizeof(struct commit_record) +
-        shape->events * (size_t)event_record_len(&event);
+        load->batch * (size_t)event_record_len(&event);
 
     return (size_t)align_up(
-        sizeof(struct group_header) + shape->outstanding * commit, SECTOR_LEN);
+        sizeof(struct group_header) + load->outstanding * commit, SECTOR_LEN);
 }
 
 /* Writes and syncs for so many seconds; commits per second at that rate. */
 static double
-run_floor(int fd, const struct shape *shape, double seconds)
+run_floor(int fd, const struct load *load)
 {
-    static uint8_t *data;
-    size_t len = floor_len(shape);
+    size_t len = floor_len(load);
+    uint8_t *data = malloc(len);
     uint64_t syncs = 0;
     off_t at = 0;
     double began, took;
 
-    data = realloc(data, len);
     if (data == NULL)
         exit(1);
     memset(data, 'x', len);
-    began = now();
+    began = seconds_now();
     do {
         if (at + (off_t)len > FLOOR_FILE_LEN)
             at = 0;
@@ -160,16 +77,17 @@ run_floor(int fd, const struct shape *shape, double seconds)
         }
         at += (off_t)len;
         syncs++;
-        took = now() - began;
-    } while (took < seconds);
-    return (double)(syncs * shape->outstanding) / took;
+        took = seconds_now() - began;
+    } while (took < load->seconds);
+    free(data);
+    return (double)(syncs * load->outstanding) / took;
 }
 
 static int
-make_floor_file(const struct pipeline *p)
+make_floor_file(const char *dir)
 {
     static uint8_t zeros[65536];
-    int fd = open(tmpdir_path(p->dir, "floor"), O_RDWR | O_CREAT, 0600);
+    int fd = open(tmpdir_path(dir, "floor"), O_RDWR | O_CREAT, 0600);
 
     for (off_t at = 0; fd >= 0 && at < FLOOR_FILE_LEN; at += sizeof zeros)
         if (pwrite(fd, zeros, sizeof zeros, at) != sizeof zeros)
@@ -181,39 +99,45 @@ make_floor_file(const struct pipeline *p)
     return fd;
 }
 
-static int
-compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-static double
-median(double *values, int count)
-{
-    qsort(values, (size_t)count, sizeof *values, compare);
-    return values[count / 2];
-}
+struct bench {
+    struct pipeline pipeline;
+    struct chain chain;
+    struct engine cairn, bare;
+    int floor_fd;
+    int rounds;
+};
 
 static void
-run_shape(const struct pipeline *p, int fd, const struct shape *shape,
-          double seconds, int rounds)
+run_shape(struct bench *b, const char *name, struct load load)
 {
-    double engine[2 * ROUNDS_MAX], bare[2 * ROUNDS_MAX];
-    double e, f;
+    struct samples floor = { 0 }, chain = { 0 }, engine = { 0 };
+    struct samples latency = { 0 };
+    struct load warm = load;
+    struct ratio to_chain, to_floor;
 
-    (void)run_engine(p, shape, seconds / 4); /* warm up */
-    for (int i = 0; i < rounds; i++) {
-        bare[2 * i] = run_floor(fd, shape, seconds);
-        engine[2 * i] = run_engine(p, shape, seconds);
-        engine[2 * i + 1] = run_engine(p, shape, seconds);
-        bare[2 * i + 1] = run_floor(fd, shape, seconds);
+    warm.seconds /= 4;
+    (void)load_run(&b->bare, &warm);
+    (void)load_run(&b->cairn, &warm);
+    for (int i = 0; i < b->rounds; i++) {
+        struct load_result r;
+
+        samples_add(&floor, run_floor(b->floor_fd, &load));
+        samples_add(&chain, load_run(&b->bare, &load).commits_per_second);
+        for (int k = 0; k < 2; k++) {
+            r = load_run(&b->cairn, &load);
+            samples_add(&engine, r.commits_per_second);
+            samples_add(&latency, r.latency_us[0]);
+        }
+        samples_add(&chain, load_run(&b->bare, &load).commits_per_second);
+        samples_add(&floor, run_floor(b->floor_fd, &load));
     }
-    e = median(engine, 2 * rounds);
-    f = median(bare, 2 * rounds);
-    printf("  %-30s %10.0f %12.0f %14.0f %8.2f\n", shape->name, e,
-           e * shape->events, f, e / f);
+    to_chain = samples_ratio(&engine, &chain);
+    to_floor = samples_ratio(&engine, &floor);
+    printf("%-30s %9.0f %9.0f %7.0f %10.0f %6.2f %10.0f %5.2f %4.2f-%4.2f\n",
+           name, samples_median(&engine), samples_median(&engine) * load.batch,
+           samples_median(&latency), samples_median(&floor), to_floor.middle,
+           samples_median(&chain), to_chain.middle, to_chain.low,
+           to_chain.high);
     fflush(stdout);
 }
 
@@ -221,24 +145,30 @@ int
 main(int argc, char **argv)
 {
     double seconds = argc > 2 ? atof(argv[2]) : 1.0;
-    int rounds = argc > 3 ? atoi(argv[3]) : 3;
-    struct pipeline pipeline;
-    int fd;
+    struct bench b = { .rounds = argc > 3 ? atoi(argv[3]) : 3 };
 
-    if (argc < 2 || seconds <= 0 || rounds < 1 || rounds > ROUNDS_MAX) {
+    if (argc < 2 || seconds <= 0 || b.rounds < 1 || b.rounds > 64) {
         fprintf(stderr, "usage: bench_append BUILD [SECONDS [ROUNDS]]\n");
         return 64;
     }
-    pipeline_start(&pipeline, argv[1], NULL);
-    fd = make_floor_file(&pipeline);
+    pipeline_start(&b.pipeline, argv[1], NULL);
+    chain_start(&b.chain, b.pipeline.dir);
+    b.cairn = (struct engine){ "cairn", &b.pipeline, cairn_run };
+    b.bare = (struct engine){ "chain", &b.chain, chain_run };
+    b.floor_fd = make_floor_file(b.pipeline.dir);
     printf("append: %u bytes of data per event, %u streams, sync before the "
-           "answer\n\n"
-           "  %-30s %10s %12s %14s %8s\n",
-           DATA_LEN, STREAMS, "", "commits/s", "events/s", "bare commits/s",
-           "ratio");
+           "answer; S: bare sync loop, P: bare chain\n\n"
+           "%-30s %9s %9s %7s %10s %6s %10s %5s %9s\n",
+           LOAD_DATA_LEN, LOAD_STREAMS, "", "commits/s", "events/s", "p50 us",
+           "S /s", "/S", "P /s", "/P", "quartiles");
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-        run_shape(&pipeline, fd, &shapes[i], seconds, rounds);
-    close(fd);
-    pipeline_stop(&pipeline);
+        run_shape(&b, shapes[i].name,
+                  (struct load){ .connections = shapes[i].connections,
+                                 .outstanding = shapes[i].outstanding,
+                                 .batch = shapes[i].batch,
+                                 .seconds = seconds });
+    close(b.floor_fd);
+    chain_stop(&b.chain);
+    pipeline_stop(&b.pipeline);
     return 0;
 }

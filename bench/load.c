@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "load.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "measure.h"
+
+#define LATENCIES_MAX (1u << 20) /* kept per connection; later ones are left */
+
+struct connection {
+    const struct engine *engine;
+    const struct load *load;
+    uint32_t number;
+    pthread_t thread;
+    uint64_t commits;
+    float *latencies;
+    uint32_t latency_count;
+};
+
+static _Thread_local struct connection *current;
+
+void
+load_latency(double seconds)
+{
+    if (current != NULL && current->latency_count < LATENCIES_MAX)
+        current->latencies[current->latency_count++] = (float)(seconds * 1e6);
+}
+
+static void *
+drive(void *arg)
+{
+    struct connection *c = arg;
+
+    current = c;
+    c->commits = c->engine->run(c->engine->self, c->load, c->number);
+    return NULL;
+}
+
+static int
+compare(const void *a, const void *b)
+{
+    float x = *(const float *)a, y = *(const float *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* Sorts all latencies together and takes three of them. */
+static void
+summarize(struct connection *connections, uint32_t count,
+          struct load_result *result)
+{
+    static const double shares[3] = { 0.5, 0.99, 0.999 };
+    size_t total = 0, at = 0;
+    float *all;
+
+    for (uint32_t i = 0; i < count; i++)
+        total += connections[i].latency_count;
+    all = malloc((total + 1) * sizeof *all);
+    if (all == NULL)
+        exit(1);
+    for (uint32_t i = 0; i < count; i++) {
+        memcpy(all + at, connections[i].latencies,
+               connections[i].latency_count * sizeof *all);
+        at += connections[i].latency_count;
+    }
+    qsort(all, total, sizeof *all, compare);
+    for (int i = 0; i < 3; i++)
+        result->latency_us[i] = total == 0
+            ? 0
+            : (double)all[(size_t)(shares[i] * (double)(total - 1))];
+    free(all);
+}
+
+struct load_result
+load_run(const struct engine *engine, const struct load *load)
+{
+    struct connection connections[LOAD_CONNECTIONS_MAX] = { 0 };
+    struct load_result result = { 0 };
+    uint64_t commits = 0;
+    double began = seconds_now(), took;
+
+    for (uint32_t i = 0; i < load->connections; i++) {
+        connections[i] =
+            (struct connection){ .engine = engine, .load = load, .number = i };
+        connections[i].latencies =
+            malloc(LATENCIES_MAX * sizeof *connections[i].latencies);
+        if (connections[i].latencies == NULL ||
+            pthread_create(&connections[i].thread, NULL, drive,
+                           &connections[i]) != 0) {
+            fprintf(stderr, "%s: cannot start a connection\n", engine->name);
+            exit(1);
+        }
+    }
+    for (uint32_t i = 0; i < load->connections; i++) {
+        (void)pthread_join(connections[i].thread, NULL);
+        commits += connections[i].commits;
+    }
+    took = seconds_now() - began;
+    summarize(connections, load->connections, &result);
+    for (uint32_t i = 0; i < load->connections; i++)
+        free(connections[i].latencies);
+    result.commits_per_second = (double)commits / took;
+    return result;
+}
