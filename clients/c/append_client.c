@@ -81,8 +81,8 @@ append_client_open(const struct append_client_options *options,
             rc = err_sys(err, -ENOMEM, "client");
     }
     if (rc == 0) {
-        (void)zstr_sendx(c->monitor, "LISTEN", "CONNECTED", "DISCONNECTED",
-                         NULL);
+        (void)zstr_sendx(c->monitor, "LISTEN", "HANDSHAKE_SUCCEEDED",
+                         "DISCONNECTED", NULL);
         (void)zstr_send(c->monitor, "START");
         (void)zsock_wait(c->monitor);
         rc = sock_connect(&c->sock, options->endpoint, err);
@@ -339,7 +339,7 @@ watch_connection(struct append_client *c)
     zmsg_t *event = zmsg_recv(c->monitor);
     char *name = event == NULL ? NULL : zmsg_popstr(event);
 
-    if (name != NULL && strcmp(name, "CONNECTED") == 0) {
+    if (name != NULL && strcmp(name, "HANDSHAKE_SUCCEEDED") == 0) {
         c->connected = true;
         c->resume_ms = 0;
     } else if (name != NULL && strcmp(name, "DISCONNECTED") == 0) {

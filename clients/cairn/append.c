@@ -39,12 +39,14 @@ static const char help[] =
     "  --json            outcomes as lines of JSON\n";
 
 static void
-print_outcome_json(const struct wire_outcome *o, uint64_t line)
+print_outcome_json(const struct wire_outcome *o, uint64_t line, bool reached)
 {
+    bool unreachable = o->code == ANSWER_UNKNOWN && !reached;
     char id[UUID_TEXT_LEN + 1], time[32];
 
     uuid_format(o->id, id);
-    printf("{\"outcome\":\"%s\",\"command\":\"%s\"", answer_name(o->code), id);
+    printf("{\"outcome\":\"%s\",\"command\":\"%s\"",
+           unreachable ? "not reachable" : answer_name(o->code), id);
     if (line > 0)
         printf(",\"line\":%" PRIu64, line);
     if (o->code == ANSWER_ACCEPTED) {
@@ -77,7 +79,7 @@ print_outcome(const struct append_run *run, const struct wire_outcome *o,
     char where[32] = "";
 
     if (run->cli->json) {
-        print_outcome_json(o, line);
+        print_outcome_json(o, line, reached);
         return;
     }
     if (run->lines)

@@ -162,7 +162,7 @@ on_monitor(zloop_t *loop, zsock_t *reader, void *arg)
     char *name = event == NULL ? NULL : zmsg_popstr(event);
 
     (void)loop;
-    if (name != NULL && strcmp(name, "CONNECTED") == 0) {
+    if (name != NULL && strcmp(name, "HANDSHAKE_SUCCEEDED") == 0) {
         g->connected = true;
         say_hello(g);
     } else if (name != NULL && strcmp(name, "DISCONNECTED") == 0) {
@@ -460,7 +460,8 @@ open_back(struct gateway *g, const struct conf *conf, struct err *err)
     g->monitor = zactor_new(zmonitor, g->back.zsock);
     if (g->monitor == NULL)
         return err_sys(err, -ENOMEM, "cannot watch the writer's socket");
-    (void)zstr_sendx(g->monitor, "LISTEN", "CONNECTED", "DISCONNECTED", NULL);
+    (void)zstr_sendx(g->monitor, "LISTEN", "HANDSHAKE_SUCCEEDED",
+                     "DISCONNECTED", NULL);
     (void)zstr_send(g->monitor, "START");
     (void)zsock_wait(g->monitor);
     return sock_connect(&g->back, conf_text(conf, "writer.endpoint"), err);
