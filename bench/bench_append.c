@@ -144,8 +144,9 @@ run_shape(struct bench *b, const char *name, struct load load)
 int
 main(int argc, char **argv)
 {
-    double seconds = argc > 2 ? atof(argv[2]) : 1.0;
-    struct bench b = { .rounds = argc > 3 ? atoi(argv[3]) : 3 };
+    double seconds = argc > 2 ? strtod(argv[2], NULL) : 1.0;
+    struct bench b = { .rounds =
+                           argc > 3 ? (int)strtol(argv[3], NULL, 10) : 3 };
 
     if (argc < 2 || seconds <= 0 || b.rounds < 1 || b.rounds > 64) {
         fprintf(stderr, "usage: bench_append BUILD [SECONDS [ROUNDS]]\n");

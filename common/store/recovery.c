@@ -65,7 +65,7 @@ sync_parent(struct recovery *r, struct err *err)
     parent[len] = '\0';
     slash = strrchr(parent, '/');
     if (slash == NULL)
-        (void)strcpy(parent, ".");
+        memcpy(parent, ".", 2);
     else
         slash[slash == parent] = '\0';
     rc = sys_call(r->ap->sys, sync_dir, parent);

@@ -272,7 +272,8 @@ image_check(const char *format, const void *data, size_t len,
     if (len < HEADER_LEN + format_len || len > UINT32_MAX ||
         memcmp(p, "tpl", 3) != 0 ||
         p[3] != (strchr(format, 's') != NULL ? FLAG_STRINGS : 0) ||
-        read_u32(p + 4) != len || memcmp(p + HEADER_LEN, format, format_len))
+        read_u32(p + 4) != len ||
+        memcmp(p + HEADER_LEN, format, format_len) != 0)
         return -CAIRN_EMESSAGE;
     walk = (struct walk){ p + HEADER_LEN + format_len,
                           len - HEADER_LEN - format_len, element_max };

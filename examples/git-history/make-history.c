@@ -127,17 +127,18 @@ path_of_file(uint64_t file, char path[PATH_BYTES_MAX + 1])
     size_t len = 0, target;
 
     if (file % ODD_EVERY != ODD_EVERY - 1)
-        return (size_t)sprintf(path, "src/part%u/file%u.c", number % 37,
-                               number);
+        return (size_t)snprintf(path, PATH_BYTES_MAX + 1, "src/part%u/file%u.c",
+                                number % 37, number);
     if (odd % LONG_EVERY == 0) {
         /* Lengths around the limit, and far above it. */
         target = odd % 2 == 0 ? 200 + odd % 100 : 1000;
         while (len < target)
-            len += (size_t)sprintf(path + len, "d\303\244%u/", number % 10);
+            len += (size_t)snprintf(path + len, PATH_BYTES_MAX + 1 - len,
+                                    "d\303\244%u/", number % 10);
     }
-    len +=
-        (size_t)sprintf(path + len, "%s%u%s", odd_paths[odd % ODD_COUNT].head,
-                        number, odd_paths[odd % ODD_COUNT].tail);
+    len += (size_t)snprintf(path + len, PATH_BYTES_MAX + 1 - len, "%s%u%s",
+                            odd_paths[odd % ODD_COUNT].head, number,
+                            odd_paths[odd % ODD_COUNT].tail);
     return len;
 }
 

@@ -720,7 +720,9 @@ simdisk_revive(struct simdisk *disk, unsigned process)
 void
 simdisk_fail(struct simdisk *disk, const struct sim_fault *fault)
 {
-    disk->fault = fault == NULL ? (struct sim_fault){ .nth = 0 } : *fault;
+    memset(&disk->fault, 0, sizeof disk->fault);
+    if (fault != NULL)
+        disk->fault = *fault;
     disk->fault_seen = disk->fault_count = 0;
 }
 

@@ -92,7 +92,9 @@ excerpt(const char *text, size_t len, char out[EXCERPT_LEN + 4])
 
     for (size_t i = 0; i < shown; i++)
         out[i] = text[i] >= 0x20 && text[i] < 0x7f ? text[i] : '?';
-    strcpy(out + shown, len > shown ? "..." : "");
+    memcpy(out + shown, "...", 4);
+    if (len <= shown)
+        out[shown] = '\0';
     return out;
 }
 
