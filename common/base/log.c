@@ -22,6 +22,9 @@ log_open(const char *name)
     target.journal = getenv("JOURNAL_STREAM") != NULL;
 }
 
+static void line(enum log_level level, const char *format, va_list args)
+    __attribute__((format(printf, 2, 0)));
+
 static void
 line(enum log_level level, const char *format, va_list args)
 {

@@ -84,7 +84,8 @@ arena_malloc(size_t len)
         arena = chunk;
         (void)pthread_setspecific(arena_key, arena); /* freed with the thread */
     }
-    block = (struct block *)(arena->bytes + arena->used);
+    block =
+        (void *)(arena->bytes + arena->used); /* sizes are multiples of 16 */
     arena->used += need;
     block->len = len;
     return block + 1;
