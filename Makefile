@@ -143,7 +143,7 @@ check-unit check-crash check-system: check-%: all tests
 FUZZ_B := build/fuzz
 FUZZ_CFLAGS := -std=gnu11 -O1 -g -D_GNU_SOURCE -Icommon -Idaemons -Iclients -Itests \
     -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
-    $(call pkg_cflags,$(PACKAGES))
+    $(call pkg_cflags,$(PACKAGES) $(CLIENT_PACKAGES) $(PROJECTOR_PACKAGES) $(TEST_PACKAGES))
 FUZZ_SECONDS ?= 10
 FUZZ_BIN := $(FUZZ:%=$(FUZZ_B)/%)
 
@@ -151,13 +151,25 @@ $(FUZZ_B)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC)clang $(FUZZ_CFLAGS) -MMD -MP -c $< -o $@
 
-$(FUZZ_BIN): $(FUZZ_B)/%: $(FUZZ_B)/obj/tests/fuzz/%.o $(patsubst %.c,$(FUZZ_B)/obj/%.o,$(COMMON_SRC))
-	$(call say,LD)clang -fsanitize=fuzzer,address,undefined $^ -o $@ $(LIBS)
+FUZZ_LIB := $(COMMON_SRC) $(DAEMON_SRC) $(CLIENT_SRC) $(TESTLIB_SRC)
+
+$(FUZZ_B)/libfuzz.a: $(patsubst %.c,$(FUZZ_B)/obj/%.o,$(FUZZ_LIB))
+	@rm -f $@
+	$(call say,AR)ar rcs $@ $^
+
+FUZZ_LINK = $(LIBS) $(call pkg_libs,$(CLIENT_PACKAGES) $(PROJECTOR_PACKAGES) $(TEST_PACKAGES))
+
+$(FUZZ_BIN): $(FUZZ_B)/%: $(FUZZ_B)/obj/tests/fuzz/%.o $(FUZZ_B)/obj/tests/fuzz/input.o $(FUZZ_B)/libfuzz.a
+	$(call say,LD)clang -fsanitize=fuzzer,address,undefined $^ -o $@ $(FUZZ_LINK)
+
+# Makes the inputs that the targets begin with.
+$(FUZZ_B)/seeds: $(FUZZ_B)/obj/tests/fuzz/seeds.o $(FUZZ_B)/libfuzz.a
+	$(call say,LD)clang -fsanitize=address,undefined $^ -o $@ $(FUZZ_LINK)
 
 -include $(shell find $(FUZZ_B)/obj -name '*.d' 2>/dev/null)
 
 ## fuzz-build: build the fuzz targets
-fuzz-build: $(FUZZ_BIN)
+fuzz-build: $(FUZZ_BIN) $(FUZZ_B)/seeds
 
 ## fuzz: run every fuzz target for FUZZ_SECONDS (10) under ASan and UBSan
 fuzz: fuzz-build

@@ -146,6 +146,28 @@ footer_crc(const struct segment_footer *footer, const struct index_entry *index,
     return crc32c_more(crc, index, count * sizeof *index);
 }
 
+/* Whether the entries are in order and point to records of the segment. */
+static bool
+index_valid(const struct index_entry *index, const struct segment_end *end,
+            uint64_t first_position)
+{
+    uint64_t position = first_position;
+    uint32_t offset = SECTOR_LEN;
+
+    for (uint32_t i = 0; i < end->index_count; i++) {
+        uint64_t next_position = le64_get(index[i].position);
+        uint32_t next_offset = le32_get(index[i].offset);
+
+        if (next_position < position || next_position > end->last_position ||
+            next_offset < offset || next_offset >= end->data_end ||
+            next_offset % RECORD_UNIT != 0)
+            return false;
+        position = next_position + 1;
+        offset = next_offset + 1;
+    }
+    return true;
+}
+
 int
 segment_footer_decode(const uint8_t *data, size_t len,
                       const struct segment_info *info,
@@ -174,7 +196,8 @@ segment_footer_decode(const uint8_t *data, size_t len,
         le64_get(f->first_position) != info->first_position ||
         end.last_position < info->first_position ||
         end.data_end > segment_data_end(info->segment_len) ||
-        end.data_end % SECTOR_LEN != 0 || end.data_end <= SECTOR_LEN)
+        end.data_end % SECTOR_LEN != 0 || end.data_end <= SECTOR_LEN ||
+        !index_valid(index, &end, info->first_position))
         return -CAIRN_ERECORD;
     *ret_end = end;
     *ret_index = index;

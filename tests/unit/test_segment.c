@@ -335,6 +335,8 @@ a_footer_that_breaks_a_rule_is_refused(void **state)
     uint8_t *footer = sealed_footer(f, &len);
     struct segment_footer *e = (struct segment_footer *)footer;
     struct segment_footer good = *e;
+    struct index_entry *index = (struct index_entry *)(e + 1);
+    struct index_entry first = *index;
 
 #define REFUSED(change)                                                  \
     do {                                                                 \
@@ -342,6 +344,7 @@ a_footer_that_breaks_a_rule_is_refused(void **state)
         reseal_footer(footer, len);                                      \
         assert_int_equal(decode_footer(f, footer, len), -CAIRN_ERECORD); \
         *e = good;                                                       \
+        *index = first;                                                  \
     } while (0)
     REFUSED(e->log_id = uuid_v4());
     REFUSED(e->number = le64_of(8));
@@ -352,7 +355,13 @@ a_footer_that_breaks_a_rule_is_refused(void **state)
     REFUSED(e->data_end = le32_of((uint32_t)segment_data_end(LEN) + 512));
     REFUSED(e->index_count = le32_of(0));
     REFUSED(e->index_count = le32_of(UINT32_MAX));
+    REFUSED(index->position = le64_of(4710));
+    REFUSED(index->position = le64_of(le64_get(e->last_position) + 1));
+    REFUSED(index->offset = le32_of(SECTOR_LEN - 8));
+    REFUSED(index->offset = le32_of(le32_get(e->data_end)));
+    REFUSED(index->offset = le32_of(le32_get(first.offset) + 4));
 #undef REFUSED
+    reseal_footer(footer, len);
     assert_int_equal(decode_footer(f, footer, len), 0);
     free(footer);
 }
