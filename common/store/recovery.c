@@ -405,8 +405,12 @@ recover_tail(struct recovery *r, struct err *err)
     uint64_t number = evlog_segment_count(ap->log), cached_end, end;
     int rc = evlog_segment(ap->log, number, &segment, err);
 
-    if (rc == 0)
+    if (rc == 0) {
         rc = segment_check_writable(&segment->info, err);
+        if (rc < 0)
+            (void)err_wrap(err, "log %s, segment number %" PRIu64, ap->dir,
+                           number);
+    }
     if (rc == 0 && number > 1)
         rc = check_previous(r, segment, err);
     if (rc == 0)

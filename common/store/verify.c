@@ -159,11 +159,23 @@ check_footer(struct verifier *v, const struct segment *segment)
 {
     const struct segment_end *end = &segment->end;
 
-    if (end->last_position != v->tail.position ||
-        end->last_crc != v->tail.crc || end->last_group != v->tail.group ||
-        end->data_end != address_offset(v->tail.address))
+    size_t used = sizeof(struct segment_footer) +
+        end->index_count * sizeof(struct index_entry);
+    size_t left = (size_t)(segment->info.segment_len - segment->data_end);
+
+    if (end->last_position > v->tail.position)
+        report_gap(v, segment->info.number, address_offset(v->tail.address),
+                   end->last_position + 1);
+    else if (end->last_position != v->tail.position ||
+             end->last_crc != v->tail.crc || end->last_group != v->tail.group ||
+             end->data_end != address_offset(v->tail.address))
         finding(v, segment->info.number, segment->data_end,
                 "the footer does not fit the groups before it", 0, 0);
+    if (!bytes_all_zero(segment->data + end->data_end,
+                        (size_t)segment->data_end - end->data_end) ||
+        !bytes_all_zero(segment->data + segment->data_end + used, left - used))
+        finding(v, segment->info.number, end->data_end,
+                "bytes where a sealed segment holds only zeros", 0, 0);
 }
 
 static void
@@ -198,7 +210,7 @@ verify_segment(struct verifier *v, struct segment *segment, bool last)
         finding(v, number, segment->data_end, "no valid footer", 0, 0);
     if (last && !segment->sealed &&
         !bytes_all_zero(segment->data + offset,
-                        (size_t)(segment->data_end - offset)))
+                        (size_t)(segment->info.segment_len - offset)))
         v->report->unfinished = true;
 }
 
