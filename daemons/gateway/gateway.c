@@ -6,7 +6,6 @@
 #include <sodium.h>
 
 #include "wire/image.h"
-#include "wire/query.h"
 
 #define LINGER_MS 1000u
 #define MESSAGES_PER_TURN 256
@@ -283,131 +282,84 @@ take_command(struct gateway *g, struct client *client,
 
 /* Tells the sender of an odd message what was wrong with it. */
 static void
-reply(struct gateway *g, const struct client *client, struct message *body)
-{
-    struct message message = { .count = 0 };
-    int rc = client_address(client, &message);
-
-    for (int i = 0; rc == 0 && i < body->count; i++)
-        message_move(&message, &body->frames[i]);
-    if (rc == 0)
-        (void)message_send(&g->front, &message); /* it may be gone */
-    message_clear(&message);
-    message_clear(body);
-}
-
-static void
-refuse_message(struct gateway *g, const struct client *client,
+refuse_message(struct gateway *g, const struct address *from,
                enum answer_code code, const char *text)
 {
-    struct message body = { .count = 0 };
     uint64_t suppressed;
 
     if (log_limited(&g->odd_messages, &suppressed))
         log_warn("a client sent a message that was refused: %s (%" PRIu64
                  " more since the last such line)",
                  text, suppressed);
-    if (refused_encode((uint16_t)code, text, &body) == 0)
-        reply(g, client, &body);
-    message_clear(&body);
+    front_refuse(&g->front, from, code, text);
 }
 
 static void
-on_ping(struct gateway *g, const struct client *client, uint64_t request)
+take_ping(struct gateway *g, const struct address *from, uint64_t request)
 {
-    struct pong pong = {
+    const struct pong pong = {
         .request = request,
         .instance = g->instance,
         .log_id = g->writer.log_id,
         .watermark = g->last_position,
     };
-    struct message body = { .count = 0 };
 
-    if (pong_encode(&pong, "cairn-gateway " CAIRN_VERSION, &body) == 0)
-        reply(g, client, &body);
-    message_clear(&body);
+    front_pong(&g->front, from, &pong, "cairn-gateway " CAIRN_VERSION);
+}
+
+static void
+take_commands(struct gateway *g, const struct address *from)
+{
+    struct client *client = clients_get(&g->clients, from->routing_id);
+
+    if (client == NULL) {
+        refuse_message(g, from, ANSWER_BUSY, "there are too many clients");
+        return;
+    }
+    client->delimiter = from->delimiter;
+    for (uint32_t i = 0; i < g->batch.command_count; i++)
+        take_command(g, client, &g->batch.commands[i]);
+    clients_release(&g->clients, client);
 }
 
 /* A message from a client; frame `at` is its header. */
 static void
-take_message(struct gateway *g, struct client *client, struct message *message,
-             int at)
+take_message(struct gateway *g, const struct address *from,
+             struct message *message, int at)
 {
-    uint16_t version, kind;
     uint64_t request;
+    uint16_t kind;
+    const char *fault = front_fault(message, at, &kind);
 
-    if (at >= message->count ||
-        image_kind(message_data(message, at), message_len(message, at),
-                   &version, &kind) < 0) {
-        refuse_message(g, client, ANSWER_INVALID,
-                       "the header is no message of the Cairn protocol");
-    } else if (version != PROTOCOL_VERSION) {
-        refuse_message(g, client, ANSWER_INVALID,
-                       "the protocol version is not 1, the only one here");
-    } else if (kind == KIND_PING && message->count == at + 1 &&
-               ping_decode(&message->frames[at], &request) == 0) {
-        on_ping(g, client, request);
-    } else if (kind == KIND_APPEND && message->count == at + 2 &&
-               append_decode(&message->frames[at], &message->frames[at + 1],
-                             &g->batch) == 0) {
-        for (uint32_t i = 0; i < g->batch.command_count; i++)
-            take_command(g, client, &g->batch.commands[i]);
-    } else {
-        refuse_message(g, client, ANSWER_INVALID,
-                       "the message does not fit doc/PROTOCOL.md: header, "
-                       "counts and lengths must agree");
-    }
-}
-
-/*
- * Answers a peer that cannot be a client: the routing id is one that it chose,
- * so nothing is remembered of it.
- */
-static void
-refuse_stranger(struct gateway *g, struct message *message)
-{
-    struct message answer = { .count = 0 };
-
-    message_move(&answer, &message->frames[0]);
-    if (refused_encode(ANSWER_DENIED,
-                       "leave ZMQ_ROUTING_ID unset, or there "
-                       "are too many clients",
-                       &answer) == 0)
-        (void)message_send(&g->front, &answer); /* it may be gone */
-    message_clear(&answer);
+    if (fault != NULL)
+        refuse_message(g, from, ANSWER_INVALID, fault);
+    else if (kind == KIND_PING && message->count == at + 1 &&
+             ping_decode(&message->frames[at], &request) == 0)
+        take_ping(g, from, request);
+    else if (kind == KIND_APPEND && message->count == at + 2 &&
+             append_decode(&message->frames[at], &message->frames[at + 1],
+                           &g->batch) == 0)
+        take_commands(g, from);
+    else
+        refuse_message(g, from, ANSWER_INVALID, front_misfit);
 }
 
 static int
 on_front(zloop_t *loop, zsock_t *reader, void *arg)
 {
     struct gateway *g = arg;
-    struct message message;
 
     (void)loop;
     (void)reader;
     for (int i = 0; i < MESSAGES_PER_TURN; i++) {
-        struct client *client;
-        int rc = message_receive(&g->front, &message);
+        struct message message;
+        struct address from;
+        int at, rc = front_receive(&g->front, &message, &from, &at);
 
         if (rc == 0)
             break;
-        client = message_routed_by_us(&message)
-            ? clients_get(&g->clients, message_data(&message, 0))
-            : NULL;
-        if (client == NULL) {
-            if (message.count > 0)
-                refuse_stranger(g, &message);
-        } else if (rc < 0) {
-            refuse_message(g, client, ANSWER_TOO_LARGE,
-                           "the message has too many frames");
-        } else {
-            int at = message.count > 1 && message_len(&message, 1) == 0 ? 2 : 1;
-
-            client->delimiter = at == 2;
-            take_message(g, client, &message, at);
-        }
-        if (client != NULL)
-            clients_release(&g->clients, client);
+        if (rc > 0)
+            take_message(g, &from, &message, at);
         message_clear(&message);
     }
     flush_submit(g);

@@ -13,6 +13,7 @@
 #include "base/daemon.h"
 #include "gateway/clients.h"
 #include "gateway/commands.h"
+#include "wire/front.h"
 #include "wire/hop.h"
 
 extern const struct conf_key gateway_keys[];

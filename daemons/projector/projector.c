@@ -3,7 +3,7 @@
 
 #include <inttypes.h>
 
-#include "wire/image.h"
+#include <sodium.h>
 
 #define TICK_MS 100u
 #define RETRY_MS 1000u /* after a source or database that is not there */
@@ -255,8 +255,8 @@ step(struct projector *p)
 /* ---- the control endpoint ---------------------------------------------- */
 
 static void
-answer(struct projector *p, const uint8_t *routing_id, bool delimiter,
-       uint64_t request, enum answer_code code, const char *text)
+answer(struct projector *p, const struct address *to, uint64_t request,
+       enum answer_code code, const char *text)
 {
     struct projection_answer a = {
         .request = request,
@@ -268,16 +268,11 @@ answer(struct projector *p, const uint8_t *routing_id, bool delimiter,
         .transactions = p->transactions,
         .time_us = p->time_us,
     };
-    struct message message = { .count = 0 };
-    int rc = message_add(&message, routing_id, ROUTING_ID_LEN);
+    struct message head = { .count = 0 };
 
-    if (rc == 0 && delimiter)
-        rc = message_add(&message, NULL, 0);
-    if (rc == 0)
-        rc = projected_encode(&a, p->definition.name, text, &message);
-    if (rc == 0)
-        (void)message_send(&p->control, &message); /* it asks again */
-    message_clear(&message);
+    if (projected_encode(&a, p->definition.name, text, &head) == 0)
+        front_reply(&p->control, to, &head, NULL);
+    message_clear(&head);
 }
 
 static void
@@ -288,12 +283,12 @@ serve_waiters(struct projector *p)
 
     for (uint32_t i = 0; i < p->waiter_count; i++) {
         struct waiter *w = &p->waiters[i];
+        const struct address to = { w->routing_id, w->delimiter };
 
         if (p->position >= w->position)
-            answer(p, w->routing_id, w->delimiter, w->request, ANSWER_OK, "");
+            answer(p, &to, w->request, ANSWER_OK, "");
         else if (p->state == PROJECTION_FAILED || now >= w->deadline_ms)
-            answer(p, w->routing_id, w->delimiter, w->request, ANSWER_BUSY,
-                   p->reason.text);
+            answer(p, &to, w->request, ANSWER_BUSY, p->reason.text);
         else
             p->waiters[kept++] = *w;
     }
@@ -301,8 +296,7 @@ serve_waiters(struct projector *p)
 }
 
 static void
-reset(struct projector *p, const uint8_t *routing_id, bool delimiter,
-      uint64_t request)
+reset(struct projector *p, const struct address *from, uint64_t request)
 {
     struct definition definition;
     struct err err;
@@ -329,7 +323,7 @@ reset(struct projector *p, const uint8_t *routing_id, bool delimiter,
     if (rc < 0) {
         log_error("projection %s: cannot be reset: %s", p->definition.name,
                   err.text);
-        answer(p, routing_id, delimiter, request, ANSWER_INVALID, err.text);
+        answer(p, from, request, ANSWER_INVALID, err.text);
         return;
     }
     p->state = PROJECTION_WAITING;
@@ -338,38 +332,69 @@ reset(struct projector *p, const uint8_t *routing_id, bool delimiter,
         p->retry_ms = 0;
     log_info("projection %s: reset; building the read model again",
              p->definition.name);
-    answer(p, routing_id, delimiter, request, ANSWER_OK, "");
+    answer(p, from, request, ANSWER_OK, "");
 }
 
 static void
-take_request(struct projector *p, struct message *message)
+wait_until(struct projector *p, const struct address *from,
+           const struct projection_request *r)
 {
-    const uint8_t *routing_id = message_data(message, 0);
-    bool delimiter = message->count > 1 && message_len(message, 1) == 0;
-    int at = delimiter ? 2 : 1;
-    struct projection_request r;
+    uint32_t wait_ms = r->wait_ms < WAIT_MS_MAX ? r->wait_ms : WAIT_MS_MAX;
+    struct waiter *w = &p->waiters[p->waiter_count];
 
-    if (message->count != at + 1 ||
-        projection_decode(&message->frames[at], &r) < 0)
+    if (p->waiter_count == WAITERS_MAX) {
+        answer(p, from, r->request, ANSWER_BUSY, "too many are waiting");
         return;
-    if (r.op == PROJECTION_RESET) {
-        reset(p, routing_id, delimiter, r.request);
-    } else if (r.op == PROJECTION_WAIT && p->waiter_count < WAITERS_MAX) {
-        struct waiter *w = &p->waiters[p->waiter_count++];
-        uint32_t wait_ms = r.wait_ms < WAIT_MS_MAX ? r.wait_ms : WAIT_MS_MAX;
-
-        memcpy(w->routing_id, routing_id, ROUTING_ID_LEN);
-        w->delimiter = delimiter;
-        w->request = r.request;
-        w->position = r.position;
-        w->deadline_ms = clock_ms() + wait_ms;
-        serve_waiters(p);
-    } else if (r.op == PROJECTION_WAIT) {
-        answer(p, routing_id, delimiter, r.request, ANSWER_BUSY,
-               "too many are waiting");
-    } else {
-        answer(p, routing_id, delimiter, r.request, ANSWER_OK, p->reason.text);
     }
+    p->waiter_count++;
+    memcpy(w->routing_id, from->routing_id, ROUTING_ID_LEN);
+    w->delimiter = from->delimiter;
+    w->request = r->request;
+    w->position = r->position;
+    w->deadline_ms = clock_ms() + wait_ms;
+    serve_waiters(p);
+}
+
+static void
+take_request(struct projector *p, const struct address *from,
+             const struct projection_request *r)
+{
+    switch (r->op) {
+    case PROJECTION_INFO:
+        answer(p, from, r->request, ANSWER_OK, p->reason.text);
+        break;
+    case PROJECTION_WAIT:
+        wait_until(p, from, r);
+        break;
+    case PROJECTION_RESET:
+        reset(p, from, r->request);
+        break;
+    default:
+        answer(p, from, r->request, ANSWER_INVALID,
+               "the operation is none of 0, 1, 2");
+    }
+}
+
+/* A message from a client; frame `at` is its header. */
+static void
+take_message(struct projector *p, const struct address *from,
+             struct message *message, int at)
+{
+    struct projection_request request;
+    struct pong pong = { .instance = p->instance, .watermark = p->watermark };
+    uint16_t kind;
+    const char *fault = front_fault(message, at, &kind);
+
+    if (fault != NULL)
+        front_refuse(&p->control, from, ANSWER_INVALID, fault);
+    else if (kind == KIND_PING && message->count == at + 1 &&
+             ping_decode(&message->frames[at], &pong.request) == 0)
+        front_pong(&p->control, from, &pong, "cairn-projector " CAIRN_VERSION);
+    else if (kind == KIND_PROJECTION && message->count == at + 1 &&
+             projection_decode(&message->frames[at], &request) == 0)
+        take_request(p, from, &request);
+    else
+        front_refuse(&p->control, from, ANSWER_INVALID, front_misfit);
 }
 
 /* ---- the loop ---------------------------------------------------------- */
@@ -432,12 +457,14 @@ on_control(zloop_t *loop, zsock_t *reader, void *arg)
 {
     struct projector *p = arg;
     struct message message;
+    struct address from;
+    int at, rc;
 
     (void)loop;
     (void)reader;
-    while (message_receive(&p->control, &message) != 0) {
-        if (message_routed_by_us(&message))
-            take_request(p, &message);
+    while ((rc = front_receive(&p->control, &message, &from, &at)) != 0) {
+        if (rc > 0)
+            take_message(p, &from, &message, at);
         message_clear(&message);
     }
     work(p);
@@ -492,6 +519,7 @@ projector_start(void *self, struct daemon *daemon, struct err *err)
 
     p->daemon = daemon;
     p->conf = daemon_conf(daemon);
+    randombytes_buf(&p->instance, sizeof p->instance);
     p->batch_max = (uint32_t)conf_number(p->conf, "batch.max");
     p->waiters = calloc(WAITERS_MAX, sizeof *p->waiters);
     if (p->waiters == NULL)

@@ -15,6 +15,7 @@
 #include "base/daemon.h"
 #include "projector/model.h"
 #include "projector/source.h"
+#include "wire/front.h"
 #include "wire/hop.h"
 #include "wire/projection.h"
 
@@ -37,6 +38,7 @@ struct projector {
     struct model *model;   /* NULL: not open */
     struct sock control;   /* ROUTER */
     struct sock doorbell;  /* SUB; only for the mapped log */
+    uint64_t instance;     /* of this life of ours */
     uint32_t batch_max;
     enum projection_state state;
     struct err reason;    /* why it waits or has failed */

@@ -104,35 +104,6 @@ get_watermark(struct publisher *p, uint64_t *ret_watermark, struct err *err)
 
 /* ---- answers ----------------------------------------------------------- */
 
-/* A client, as the message that it sent names it. */
-struct address {
-    const uint8_t *routing_id;
-    bool delimiter;
-};
-
-/* Sends frames to a client, behind its address; empties the body. */
-static void
-send_to(struct publisher *p, const struct address *to, struct message *head,
-        struct message *body)
-{
-    struct message message = { .count = 0 };
-    int rc = message_add(&message, to->routing_id, ROUTING_ID_LEN);
-
-    if (rc == 0 && to->delimiter)
-        rc = message_add(&message, NULL, 0);
-    for (int i = 0; rc == 0 && i < head->count; i++)
-        message_move(&message, &head->frames[i]);
-    for (int i = 0; rc == 0 && body != NULL && i < body->count; i++)
-        message_move(&message, &body->frames[i]);
-    if (rc == 0)
-        (void)message_send(&p->queries, &message); /* gone, or not reading:
-                                                      it asks again */
-    message_clear(&message);
-    message_clear(head);
-    if (body != NULL)
-        message_clear(body);
-}
-
 static void
 refuse_read(struct publisher *p, const struct address *to, uint64_t request,
             enum answer_code code, const char *text)
@@ -141,7 +112,7 @@ refuse_read(struct publisher *p, const struct address *to, uint64_t request,
     struct message head = { .count = 0 };
 
     if (events_encode(&answer, text, &head) == 0)
-        send_to(p, to, &head, NULL);
+        front_reply(&p->queries, to, &head, NULL);
     message_clear(&head);
 }
 
@@ -226,7 +197,7 @@ answer_read(struct publisher *p, const struct address *to,
     }
     p->events += answer.event_count;
     if (events_encode(&answer, "", &head) == 0)
-        send_to(p, to, &head, &frames);
+        front_reply(&p->queries, to, &head, &frames);
     message_clear(&head);
     message_clear(&frames);
     return true;
@@ -391,62 +362,46 @@ static void
 take_ping(struct publisher *p, const struct address *to, uint64_t request)
 {
     struct pong pong = { .request = request, .instance = p->instance };
-    struct message head = { .count = 0 };
     struct err err;
 
     if (get_watermark(p, &pong.watermark, &err))
         pong.log_id = evlog_id(reader_log(p->reader));
-    if (pong_encode(&pong, "cairn-publisher " CAIRN_VERSION, &head) == 0)
-        send_to(p, to, &head, NULL);
-    message_clear(&head);
+    front_pong(&p->queries, to, &pong, "cairn-publisher " CAIRN_VERSION);
 }
 
 static void
 refuse_message(struct publisher *p, const struct address *to, const char *text)
 {
-    struct message head = { .count = 0 };
     uint64_t suppressed;
 
     if (log_limited(&p->odd_messages, &suppressed))
         log_warn("a client sent a message that was refused: %s (%" PRIu64
                  " more since the last such line)",
                  text, suppressed);
-    if (refused_encode(ANSWER_INVALID, text, &head) == 0)
-        send_to(p, to, &head, NULL);
-    message_clear(&head);
+    front_refuse(&p->queries, to, ANSWER_INVALID, text);
 }
 
+/* A message from a client; frame `at` is its header. */
 static void
-take_message(struct publisher *p, struct message *message)
+take_message(struct publisher *p, const struct address *from,
+             struct message *message, int at)
 {
-    struct address to = {
-        .routing_id = message_data(message, 0),
-        .delimiter = message->count > 1 && message_len(message, 1) == 0,
-    };
-    int at = to.delimiter ? 2 : 1;
     struct read_request request;
-    uint16_t version, kind;
     uint64_t number;
+    uint16_t kind;
+    const char *fault = front_fault(message, at, &kind);
 
-    if (at >= message->count ||
-        image_kind(message_data(message, at), message_len(message, at),
-                   &version, &kind) < 0)
-        refuse_message(p, &to,
-                       "the header is no message of the Cairn protocol");
-    else if (version != PROTOCOL_VERSION)
-        refuse_message(p, &to,
-                       "the protocol version is not 1, the only one here");
+    if (fault != NULL)
+        refuse_message(p, from, fault);
     else if (kind == KIND_PING && message->count == at + 1 &&
              ping_decode(&message->frames[at], &number) == 0)
-        take_ping(p, &to, number);
+        take_ping(p, from, number);
     else if (kind == KIND_READ && message->count == at + 2 &&
              read_decode(&message->frames[at], &message->frames[at + 1],
                          &request) == 0)
-        take_read(p, &to, &request);
+        take_read(p, from, &request);
     else
-        refuse_message(p, &to,
-                       "the message does not fit doc/PROTOCOL.md: "
-                       "header, counts and lengths must agree");
+        refuse_message(p, from, front_misfit);
 }
 
 static int
@@ -458,13 +413,13 @@ on_query(zloop_t *loop, zsock_t *reader, void *arg)
     (void)reader;
     for (int i = 0; i < MESSAGES_PER_TURN; i++) {
         struct message message;
-        int rc = message_receive(&p->queries, &message);
+        struct address from;
+        int at, rc = front_receive(&p->queries, &message, &from, &at);
 
         if (rc == 0)
             break;
-        /* Who has chosen a routing id, or sends endless frames, gets none. */
-        if (rc > 0 && message_routed_by_us(&message))
-            take_message(p, &message);
+        if (rc > 0)
+            take_message(p, &from, &message, at);
         message_clear(&message);
     }
     return 0;

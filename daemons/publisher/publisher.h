@@ -11,6 +11,7 @@
 
 #include "base/daemon.h"
 #include "publisher/query.h"
+#include "wire/front.h"
 #include "wire/hop.h"
 
 extern const struct conf_key publisher_keys[];
