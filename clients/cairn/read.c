@@ -25,7 +25,8 @@ static const char help_read[] =
     "                    100), or @TIME (@2026-01-31, "
     "@2026-01-31T12:00:00Z,\n"
     "                    or @SECONDS since 1970)\n"
-    "  --to POSITION     where to stop: the last position to show\n"
+    "  --to POSITION     where to stop: the last to show, a number or "
+    "@TIME\n"
     "  --limit N         at most so many events\n"
     "  --backward        newest first\n"
     "  --follow          wait for more at the end\n"
@@ -39,8 +40,9 @@ static const char help_watch[] =
 
 struct read_options {
     struct read_request request;
-    uint64_t to;    /* 0: no end */
-    uint64_t limit; /* 0: none */
+    uint64_t to;         /* position or version; 0: no end */
+    uint64_t to_time_us; /* 0: no end */
+    uint64_t limit;      /* 0: none */
     bool follow, any_filter;
 };
 
@@ -144,6 +146,16 @@ print_plain(const struct event *e)
     printf("\n");
 }
 
+/* Whether an event lies behind the end that was asked for. */
+static bool
+is_behind_end(const struct read_options *o, uint64_t at, uint64_t time_us)
+{
+    if (o->request.direction == READ_FORWARD)
+        return (o->to != 0 && at > o->to) ||
+            (o->to_time_us != 0 && time_us > o->to_time_us);
+    return at < o->to || time_us < o->to_time_us;
+}
+
 /* Shows a result; 1 to go on, 0 if the end that was asked for is reached. */
 static int
 show(struct cli *cli, const struct read_options *o, struct query_result *result,
@@ -155,8 +167,7 @@ show(struct cli *cli, const struct read_options *o, struct query_result *result,
     while ((rc = query_next(result, &event, err)) > 0) {
         uint64_t at = by_version ? event.version : event.position;
 
-        if (o->to != 0 &&
-            (o->request.direction == READ_FORWARD ? at > o->to : at < o->to))
+        if (is_behind_end(o, at, event.time_us))
             return 0;
         if (cli->json)
             line_print(stdout, &event);
@@ -267,11 +278,19 @@ take_option(struct read_options *o, int c, const char *value, struct err *err)
                       "end, -100 or @TIME",
                       value);
     case OPT_TO:
+        if (value[0] == '@' && parse_time(value + 1, &o->to_time_us) == 0)
+            return 0;
+        if (number_parse(value, &o->to) && o->to > 0)
+            return 0;
+        return err_set(err, -EINVAL,
+                       "--to '%s': it must be a number from 1 on, or @TIME",
+                       value);
     case OPT_LIMIT:
         if (!number_parse(value, &number) || number == 0)
-            return err_set(err, -EINVAL, "'%s': it must be a number from 1 on",
+            return err_set(err, -EINVAL,
+                           "--limit '%s': it must be a number from 1 on",
                            value);
-        *(c == OPT_TO ? &o->to : &o->limit) = number;
+        o->limit = number;
         return 0;
     case OPT_FOLLOW:
         o->follow = true;

@@ -4,7 +4,8 @@
  * and the writer never opens it as if nothing were wrong with what it holds.
  *
  * Where the log holds data, every bit is tried; in the zeros between the data
- * and the footer, one bit of each byte.
+ * and the footer, one bit of each byte.  A sanitizer makes each try many times
+ * slower and looks at the code, not at the bits: then one in STEP is tried.
  */
 #include "lib/cmocka.h"
 
@@ -22,6 +23,12 @@
 
 #define FIRST "00000000000000000001.log"
 #define LEN ((size_t)SEGMENT_LEN_MIN)
+
+#ifdef __SANITIZE_ADDRESS__
+#define STEP 31u
+#else
+#define STEP 1u
+#endif
 
 struct fixture {
     struct logfix fix;
@@ -103,6 +110,8 @@ noticed(struct fixture *f)
 static void
 try_bit(struct fixture *f, size_t byte, unsigned bit)
 {
+    if ((byte * 8 + bit) % STEP != 0)
+        return;
     f->file[byte] ^= (uint8_t)(1u << bit);
     if (!noticed(f))
         fail_msg("bit %u of byte %zu is flipped, and nothing is found", bit,

@@ -91,7 +91,8 @@ def every_outcome_has_its_exit_code():
                       ["append", "a-1", "X", "--command", "12"],
                       ["append", "", "X"], ["append", "$own", "X"],
                       ["read", "--from", "yesterday"],
-                      ["read", "--limit", "0"], ["stream", "info"],
+                      ["read", "--limit", "0"], ["read", "--to", "0"],
+                      ["read", "--to", "@noon"], ["stream", "info"],
                       ["projection", "dance"], ["log", "verify"], ["dance"],
                       []):
             done = p.cairn(*wrong, code=USAGE)
@@ -236,6 +237,10 @@ def a_read_begins_and_ends_where_it_is_told():
                  (["--backward", "--from", "3"], [3, 2, 1]),
                  (["--backward", "--limit", "2"], [12, 11]),
                  (["--backward", "--to", "11"], [12, 11]),
+                 (["--to", "@2970-01-01"], every), (["--to", "@1"], []),
+                 (["--to", "@" + times[0][:10]], []),
+                 (["--backward", "--to", "@1"], every[::-1]),
+                 (["--backward", "--to", "@2970-01-01"], []),
                  (["order-2"], [2, 5, 8, 11]),
                  (["order-2", "--from", "3"], [8, 11]),
                  (["order-2", "--from", "-1"], [11]),
