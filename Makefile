@@ -210,6 +210,10 @@ format:
 install: all
 	@scripts/install "$(B)" "$(DESTDIR)" "$(PREFIX)"
 
+## uninstall: all that install has put there, but no changed configuration
+uninstall:
+	@scripts/install --remove "$(DESTDIR)" "$(PREFIX)"
+
 ## clean: remove every build
 clean:
 	rm -rf build

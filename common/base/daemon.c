@@ -8,7 +8,10 @@
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 
+#include "base/text.h"
+
 #define OVERRIDES_MAX 64
+#define NAME_MARK "%i"
 #define STATUS_LEN 512
 #define STATUS_MS 2000
 #define START_EXTRA_US UINT64_C(60000000)
@@ -16,6 +19,7 @@
 struct daemon {
     const struct daemon_spec *spec;
     void *self;
+    struct conf_key *keys; /* with the name in their defaults */
     struct conf *conf;
     zloop_t *loop;
     int signal_fd;
@@ -26,6 +30,7 @@ struct daemon {
 /* What the command line asked for. */
 struct options {
     const char *file;
+    const char *name; /* of one of several; NULL: none */
     const char *overrides[OVERRIDES_MAX + 1];
     size_t override_count;
     bool test;
@@ -43,6 +48,9 @@ print_help(const struct daemon_spec *spec)
            "  -h, --help           this text\n"
            "  -V, --version        the version\n",
            spec->name, spec->summary, spec->name, spec->config);
+    if (spec->named)
+        puts("  -n, --name NAME      which one of several it is; stands "
+             "for " NAME_MARK " in defaults");
     for (const struct daemon_flag *f = spec->flags; f && f->name; f++)
         printf("      --%-16s %s\n", f->name, f->help);
     printf("\nconfiguration keys, with their defaults:\n\n");
@@ -64,10 +72,26 @@ long_options(const struct daemon_spec *spec, struct option *table, size_t room)
 
     for (size_t i = 0; i < sizeof common / sizeof *common; i++)
         table[count++] = common[i];
+    if (spec->named)
+        table[count++] =
+            (struct option){ "name", required_argument, NULL, 'n' };
     for (int i = 0; spec->flags && spec->flags[i].name && count + 1 < room; i++)
         table[count++] =
             (struct option){ spec->flags[i].name, no_argument, NULL, 256 + i };
     table[count] = (struct option){ 0 };
+}
+
+/* Whether files and sockets can be called so; says so if not. */
+static bool
+can_be_name(const char *name)
+{
+    const char *fault = name_fault(name, strlen(name));
+
+    if (fault == NULL && (name[0] == '.' || strchr(name, '/') != NULL))
+        fault = "begins with '.' or holds '/'";
+    if (fault != NULL)
+        fprintf(stderr, "--name '%s': it %s\n", name, fault);
+    return fault == NULL;
 }
 
 /* Returns -1 to go on, or an exit code. */
@@ -79,11 +103,14 @@ parse_options(int argc, char **argv, const struct daemon_spec *spec,
     int c;
 
     long_options(spec, table, sizeof table / sizeof *table);
-    while ((c = getopt_long(argc, argv, "c:o:thV", table, NULL)) != -1) {
+    while ((c = getopt_long(argc, argv, spec->named ? "c:o:thVn:" : "c:o:thV",
+                            table, NULL)) != -1) {
         if (c == 'c') {
             options->file = optarg;
         } else if (c == 'o' && options->override_count < OVERRIDES_MAX) {
             options->overrides[options->override_count++] = optarg;
+        } else if (c == 'n' && can_be_name(optarg)) {
+            options->name = optarg;
         } else if (c == 't') {
             options->test = true;
         } else if (c == 'h') {
@@ -104,9 +131,69 @@ parse_options(int argc, char **argv, const struct daemon_spec *spec,
                 argv[optind], spec->name);
         return EXIT_USAGE;
     }
-    if (options->file == NULL && access(spec->config, F_OK) == 0)
-        options->file = spec->config;
     return -1;
+}
+
+/* A copy of `text` with the name for its mark, or NULL. */
+static char *
+with_name(const char *text, const char *name)
+{
+    const char *mark = strstr(text, NAME_MARK);
+    char *copy;
+
+    if (mark == NULL)
+        return strdup(text);
+    if (name == NULL ||
+        asprintf(&copy, "%.*s%s%s", (int)(mark - text), text, name,
+                 mark + strlen(NAME_MARK)) < 0)
+        return NULL;
+    return copy;
+}
+
+/*
+ * Loads the file that was asked for, or the usual one if it is there.  Without
+ * a name, keys with a mark in their default have none and must be given.
+ */
+static int
+load_conf(struct daemon *daemon, struct options *options, struct err *err)
+{
+    const struct daemon_spec *spec = daemon->spec;
+    char *usual = with_name(spec->config, options->name);
+    size_t count = 0;
+    int rc;
+
+    while (spec->keys[count].name != NULL)
+        count++;
+    daemon->keys = calloc(count + 1, sizeof *daemon->keys);
+    if (daemon->keys == NULL) {
+        free(usual);
+        return err_sys(err, -ENOMEM, "configuration");
+    }
+    for (size_t i = 0; i < count; i++) {
+        daemon->keys[i] = spec->keys[i];
+        if (spec->keys[i].fallback != NULL)
+            daemon->keys[i].fallback =
+                with_name(spec->keys[i].fallback, options->name);
+    }
+    if (options->file == NULL && usual != NULL && access(usual, F_OK) == 0)
+        options->file = usual;
+    rc = conf_load(daemon->keys, options->file, options->overrides,
+                   &daemon->conf, err);
+    if (rc == 0 && options->test)
+        printf("%s: the configuration%s%s is good\n", spec->name,
+               options->file == NULL ? "" : " ",
+               options->file == NULL ? "" : options->file);
+    free(usual);
+    return rc;
+}
+
+static void
+free_conf(struct daemon *daemon)
+{
+    conf_free(&daemon->conf);
+    for (size_t i = 0; daemon->keys != NULL && daemon->keys[i].name; i++)
+        free((char *)daemon->keys[i].fallback);
+    free(daemon->keys);
 }
 
 /* ---- signals, watchdog, status ----------------------------------------- */
@@ -306,20 +393,15 @@ daemon_run(int argc, char **argv, const struct daemon_spec *spec, void *self)
     code = parse_options(argc, argv, spec, &options);
     if (code >= 0)
         return code;
-    if (conf_load(spec->keys, options.file, options.overrides, &daemon.conf,
-                  &err) < 0) {
+    if (load_conf(&daemon, &options, &err) < 0) {
         log_error("%s", err.text);
-        return EXIT_CONFIG;
+        code = EXIT_CONFIG;
+    } else {
+        code = options.test ? EXIT_DONE : run(&daemon);
     }
-    if (options.test)
-        printf("%s: the configuration%s%s is good\n", spec->name,
-               options.file == NULL ? "" : " ",
-               options.file == NULL ? "" : options.file);
-    else
-        code = run(&daemon);
     zloop_destroy(&daemon.loop);
     if (daemon.signal_fd >= 0)
         (void)close(daemon.signal_fd);
-    conf_free(&daemon.conf);
-    return options.test ? EXIT_DONE : code;
+    free_conf(&daemon);
+    return code;
 }

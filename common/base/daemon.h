@@ -35,6 +35,8 @@ struct daemon_spec {
     const char *config;  /* the usual configuration file */
     const struct conf_key *keys;
     const struct daemon_flag *flags; /* up to a NULL name; may be NULL */
+    bool named; /* several run beside each other; what --name says stands for
+                 * %i in `config` and in the defaults of keys */
 
     /* Opens, recovers, binds, and hangs its handlers into the loop. */
     int (*start)(void *self, struct daemon *daemon, struct err *err);

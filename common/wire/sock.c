@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #define IPC_PREFIX "ipc://"
@@ -36,7 +37,7 @@ int
 sock_open(struct sock *sock, const struct sock_options *options,
           struct err *err)
 {
-    *sock = (struct sock){ .lock_fd = -1 };
+    *sock = (struct sock){ .lock_fd = -1, .own_user = options->own_user };
     sock->zsock = zsock_new(options->type);
     if (sock->zsock == NULL)
         return err_sys(err, -errno, "cannot make a socket");
@@ -79,16 +80,23 @@ lock_path(struct sock *sock, const char *endpoint, struct err *err)
 int
 sock_bind(struct sock *sock, const char *endpoint, struct err *err)
 {
+    mode_t mask;
     int rc = 0;
 
     if (strncmp(endpoint, IPC_PREFIX, strlen(IPC_PREFIX)) == 0)
         rc = lock_path(sock, endpoint, err);
     if (rc < 0)
         return rc;
+    /* To connect is to write to the path: it must be born without the right
+     * of others, there is no moment between. */
+    mask = umask(0077);
+    if (!sock->own_user)
+        (void)umask(mask);
     if (zmq_bind(sock->handle, endpoint) != 0)
-        return err_set(err, -errno, "cannot bind %s: %s", endpoint,
-                       zmq_strerror(errno));
-    return 0;
+        rc = err_set(err, -errno, "cannot bind %s: %s", endpoint,
+                     zmq_strerror(errno));
+    (void)umask(mask);
+    return rc;
 }
 
 int

@@ -28,12 +28,14 @@ struct sock_options {
     uint64_t frame_max;  /* bytes of one received frame */
     uint32_t linger_ms;  /* how long closing waits for what was sent */
     bool only_connected; /* send only to a peer that is there now */
+    bool own_user;       /* no other user may connect to the ipc path */
 };
 
 struct sock {
     zsock_t *zsock; /* for zloop */
     void *handle;   /* for zmq_*() */
     int lock_fd;    /* of a bound ipc path; -1: none */
+    bool own_user;
 };
 
 /* Makes a socket; sock_close() releases it. */

@@ -9,8 +9,9 @@ main(int argc, char **argv)
     const struct daemon_spec spec = {
         .name = "cairn-projector",
         .summary = "keeps one read model up to date",
-        .config = "/etc/cairn/projector.conf",
+        .config = "/etc/cairn/projector@%i.conf",
         .keys = projector_keys,
+        .named = true,
         .start = projector_start,
         .stop = projector_stop,
         .status = projector_status,

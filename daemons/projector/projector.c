@@ -14,9 +14,9 @@
 #define WAIT_MS_MAX 600000u
 
 const struct conf_key projector_keys[] = {
-    { "projection.file", CONF_PATH, NULL, "the SQL of the projection", 0, 0,
-      NULL },
-    { "target.sqlite", CONF_PATH, NULL,
+    { "projection.file", CONF_PATH, "/etc/cairn/projections/%i.sql",
+      "the SQL of the projection; %i: what --name says", 0, 0, NULL },
+    { "target.sqlite", CONF_PATH, "/var/lib/cairn/models/%i.db",
       "the database of the read model; made if it is not there", 0, 0, NULL },
     { "source.kind", CONF_CHOICE, "mapped",
       "where events come from: the log of this machine, or a publisher", 0, 0,
@@ -32,7 +32,7 @@ const struct conf_key projector_keys[] = {
     { "batch.max", CONF_COUNT, "5000",
       "most positions in one transaction, when the projection is behind", 1,
       10000, NULL },
-    { "control.endpoint", CONF_ENDPOINT, NULL,
+    { "control.endpoint", CONF_ENDPOINT, "ipc:///run/cairn/projections/%i",
       "where 'cairn projection' speaks to this projector; bound here", 0, 0,
       NULL },
     { 0 },

@@ -37,12 +37,13 @@ const struct conf_key writer_keys[] = {
       "slots of a new version table, a power of two; it grows by itself",
       TABLE_SLOTS_MIN, UINT64_C(1) << 32, NULL },
     { "commands.endpoint", CONF_ENDPOINT, "ipc:///run/cairn/writer",
-      "where gateways connect; bound here, never public", 0, 0, NULL },
+      "where gateways of the same user connect; bound here", 0, 0, NULL },
     { "commands.queue", CONF_COUNT, "1024",
       "messages from one gateway that may wait", 1, 1 << 20, NULL },
     { "doorbell.endpoint", CONF_ENDPOINT, "ipc:///run/cairn/doorbell",
-      "where readers hear that the watermark has moved; bound here", 0, 0,
-      NULL },
+      "where readers of the same user hear that the watermark has moved; bound "
+      "here",
+      0, 0, NULL },
     { 0 },
 };
 
@@ -536,11 +537,13 @@ open_sockets(struct writer *w, const struct conf *conf, struct err *err)
         .queue_max = (uint32_t)conf_number(conf, "commands.queue"),
         .frame_max = FRAME_LEN_MAX,
         .linger_ms = LINGER_MS,
+        .own_user = true,
     };
     const struct sock_options doorbell = {
         .type = ZMQ_PUB,
         .queue_max = DOORBELL_QUEUE,
         .frame_max = 1024,
+        .own_user = true,
     };
     int rc = sock_open(&w->commands, &commands, err);
 
