@@ -526,10 +526,12 @@ projector_start(void *self, struct daemon *daemon, struct err *err)
         return err_sys(err, -ENOMEM, "projector");
     rc = definition_load(conf_text(p->conf, "projection.file"), &p->definition,
                          err);
+    if (rc == -CAIRN_EPROJECTION || rc == -ENOENT)
+        return err->code = -CAIRN_ECONFIG; /* another try finds the same */
     if (rc == 0)
         rc = open_sockets(p, err);
     if (rc < 0)
-        return rc == -CAIRN_EPROJECTION ? err->code = -CAIRN_ECONFIG : rc;
+        return rc;
     (void)zloop_reader(loop, p->control.zsock, on_control, p);
     if (strcmp(conf_text(p->conf, "source.kind"), "mapped") == 0)
         (void)zloop_reader(loop, p->doorbell.zsock, on_doorbell, p);

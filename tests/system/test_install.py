@@ -360,11 +360,15 @@ def installed_daemons_take_a_command_from_the_installed_configuration():
         equal(codes, [0, 0, 0, 0], "exit codes")
 
 
-def a_name_that_cannot_be_one_is_refused():
+def a_name_without_a_projection_or_that_can_be_none_is_refused():
     for name in ("", "a/b", ".hidden", "x" * 256, "a\nb"):
         said = say(program("cairn-projector"), "--test", "--name", name,
                    code=64)
         expect("--name" in said, said)
+    said = say(program("cairn-projector"), "--name", "no-such-projection",
+               code=78)
+    expect("cannot open the projection /etc/cairn/projections/"
+           "no-such-projection.sql" in said, said)
     said = say(program("cairn-projector"), "--test", code=78)
     expect("projection.file must be given" in said and "--name" in said, said)
     say(program("cairn-writer"), "--name", "orders", "--test", code=64)
@@ -379,4 +383,4 @@ run([configuration_manuals_and_key_tables_agree,
      an_upgrade_takes_files_away_that_are_no_more,
      uninstall_leaves_only_changed_configuration_and_the_files_of_others,
      installed_daemons_take_a_command_from_the_installed_configuration,
-     a_name_that_cannot_be_one_is_refused])
+     a_name_without_a_projection_or_that_can_be_none_is_refused])

@@ -37,6 +37,19 @@ except PermissionError:
     sys.exit(13)
 """
 
+# Starts a writer by hand, as cairn(7) says, and interrupts it when it is
+# ready, as a terminal does.
+BY_HAND = """import os, signal, subprocess, sys
+writer = subprocess.Popen(["runuser", "-u", "cairn", "--", "cairn-writer",
+                           "--accept-tail-loss"], stderr=subprocess.PIPE,
+                          text=True, start_new_session=True)
+for line in writer.stderr:
+    print(line, end="")
+    if line.endswith(": ready\\n"):
+        os.killpg(writer.pid, signal.SIGINT)
+sys.exit(writer.wait())
+"""
+
 
 def skip(reason):
     print(f"SKIP: {reason}")
@@ -80,7 +93,7 @@ class Machine:
             # The shell enters the group first, so that all begins inside.
             self.process = subprocess.Popen(
                 ["sh", "-c", 'echo $$ >"$1/cgroup.procs"; shift; exec "$@"',
-                 "sh", self.group, "unshare", "--mount", "--pid", "--fork",
+                 "sh", self.group, "setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork",
                  "--kill-child", "--uts", "--ipc", "--net", "--cgroup", BOOT,
                  os.path.join(self.top, "root"), ROOT,
                  os.path.join(self.top, "var")],
@@ -240,6 +253,28 @@ def a_killed_daemon_comes_back_and_the_stop_of_one_leaves_the_others():
     m.do("cairn", "projection", "wait", "orders", user="alice")
 
 
+def a_watchdog_that_is_not_fed_brings_a_new_process():
+    m = MACHINE
+    service = "cairn-gateway"
+    folder = m.place("run/systemd/system", service + ".service.d")
+    os.makedirs(folder)
+    with open(os.path.join(folder, "test.conf"), "w",
+              encoding="utf-8") as file:
+        file.write("[Service]\nWatchdogSec=2s\n")
+    m.do("systemctl", "daemon-reload")
+    m.do("systemctl", "restart", service)
+    before = m.show(service, "MainPID")
+    fed = m.show(service, "WatchdogTimestampMonotonic")
+    wait_until(lambda: m.show(service, "WatchdogTimestampMonotonic") != fed,
+               "the watchdog to be fed")
+    equal(m.show(service, "MainPID"), before, "the process that feeds it")
+    m.do("systemctl", "kill", "--signal=STOP", service)
+    wait_until(lambda: m.show(service, "ActiveState") == "active" and
+               m.show(service, "MainPID") not in (before, "0"),
+               "another process")
+    m.append("order-4")
+
+
 def a_damaged_log_is_not_tried_again_and_serves_when_it_is_repaired():
     m = MACHINE
     m.do("systemctl", "stop", "cairn-writer")
@@ -255,7 +290,7 @@ def a_damaged_log_is_not_tried_again_and_serves_when_it_is_repaired():
     with open(segment, "r+b") as file:
         file.write(whole)
     m.do("systemctl", "start", "cairn-writer")
-    m.append("order-4")
+    m.append("order-5")
 
 
 def the_target_stops_all_in_good_order_and_starts_all_again():
@@ -266,18 +301,15 @@ def the_target_stops_all_in_good_order_and_starts_all_again():
         equal([m.show(unit, what) for what in
                ("ActiveState", "Result", "ExecMainStatus")],
               ["inactive", "success", "0"], f"{unit} after the stop")
-    # By hand, as the manual says for --accept-tail-loss.
-    said = m.do("timeout", "--signal=INT", "--preserve-status", "3", "runuser",
-                "-u", "cairn", "--", "cairn-writer",
-                "--accept-tail-loss").stdout
+    said = m.do("python3", "-c", BY_HAND, code=None).stdout
     expect(": ready" in said and ": stopped" in said, said)
     m.do("systemctl", "start", "cairn.target")
     for unit in units:
         wait_until(lambda u=unit: m.show(u, "ActiveState") == "active", unit)
-    m.append("order-5")
+    m.append("order-6")
     m.do("cairn", "projection", "wait", "orders", user="alice")
     said = m.do("cairn", "read", "--json", user="alice").stdout
-    equal(said.count('"type":"Placed"'), 5, f"events: {said}")
+    equal(said.count('"type":"Placed"'), 6, f"events: {said}")
 
 
 def removing_it_leaves_the_data():
@@ -305,12 +337,19 @@ def main():
         skip("no systemd")
     if unified() is None:
         skip("no cgroup2 is mounted")
+    if subprocess.run(["unshare", "--mount", "--pid", "--fork", "--uts",
+                       "--ipc", "--net", "--cgroup", "mount",
+                       "--make-rprivate", "/"], check=False).returncode != 0:
+        skip("no namespaces can be made here")
+    # So that what is below is also undone when the time is up.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     MACHINE = Machine()
     try:
         run([the_readme_brings_it_up_and_a_member_of_the_group_can_use_it,
              nobody_else_can_and_nobody_at_all_can_reach_the_writer,
              every_daemon_lives_in_its_sandbox,
              a_killed_daemon_comes_back_and_the_stop_of_one_leaves_the_others,
+             a_watchdog_that_is_not_fed_brings_a_new_process,
              a_damaged_log_is_not_tried_again_and_serves_when_it_is_repaired,
              the_target_stops_all_in_good_order_and_starts_all_again,
              removing_it_leaves_the_data])
