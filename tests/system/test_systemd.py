@@ -298,6 +298,9 @@ def the_target_stops_all_in_good_order_and_starts_all_again():
     units = SERVICES + ("cairn-projector@orders",)
     m.do("systemctl", "stop", "cairn.target")
     for unit in units:
+        # systemctl waits for the target, which stops first.
+        wait_until(lambda u=unit: m.show(u, "ActiveState") not in
+                   ("active", "deactivating"), f"{unit} to stop")
         equal([m.show(unit, what) for what in
                ("ActiveState", "Result", "ExecMainStatus")],
               ["inactive", "success", "0"], f"{unit} after the stop")
