@@ -321,16 +321,25 @@ sent_event(const struct model_commit *commit, uint64_t position,
 }
 
 void
+model_sent(const struct model *model, uint64_t position,
+           struct event *ret_event)
+{
+    const struct model_commit *commit = commit_of(model, position);
+
+    if (commit == NULL ||
+        position >= commit->first_position + commit->event_count)
+        model_fail("an event at position %" PRIu64 ", which nobody sent",
+                   position);
+    sent_event(commit, position, ret_event);
+}
+
+void
 model_check_event(const struct model *model, const struct event *event)
 {
     const struct model_commit *commit = commit_of(model, event->position);
     struct event sent;
 
-    if (commit == NULL ||
-        event->position >= commit->first_position + commit->event_count)
-        model_fail("an event at position %" PRIu64 ", which nobody sent",
-                   event->position);
-    sent_event(commit, event->position, &sent);
+    model_sent(model, event->position, &sent);
     if (!same_event(event, &sent))
         model_fail("position %" PRIu64 " holds another event than was sent",
                    event->position);

@@ -88,6 +88,10 @@ void model_check_log(struct model *model, const struct sys *sys,
 int model_read_log(struct model *model, const struct sys *sys, const char *dir,
                    struct err *err);
 
+/* The event at a position that has been told, as it was sent; borrowed. */
+void model_sent(const struct model *model, uint64_t position,
+                struct event *ret_event);
+
 /* Compares one event of the log with the model. */
 void model_check_event(const struct model *model, const struct event *event);
 

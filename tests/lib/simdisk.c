@@ -48,6 +48,9 @@ struct simdisk {
     struct sim_fault fault; /* nth is 0: none */
     uint64_t fault_seen, fault_count;
     uint64_t space, clock_us, call_count;
+    void (*look)(void *arg); /* before calls of `watched`; NULL: never */
+    void *look_arg;
+    unsigned watched;
 };
 
 static void
@@ -108,6 +111,18 @@ leak_some(struct simdisk *disk)
         simfile_leak(node->file, &disk->rng);
 }
 
+static void
+look_on(struct simdisk *disk, const struct sim_process *process)
+{
+    void (*look)(void *arg) = disk->look;
+
+    if (look == NULL || disk->watched != process->number)
+        return;
+    disk->look = NULL;
+    look(disk->look_arg);
+    disk->look = look;
+}
+
 /*
  * Begins a call.  -EIO if the process is dead or the power out; *ret_fault is
  * the code with which it shall fail, or 0.
@@ -119,6 +134,7 @@ enter(struct sim_process *process, enum sim_call call, const char *path,
     struct simdisk *disk = process->disk;
 
     *ret_fault = 0;
+    look_on(disk, process);
     if (disk->off || process->dead)
         return -EIO;
     disk->call_count++;
@@ -713,6 +729,15 @@ simdisk_revive(struct simdisk *disk, unsigned process)
     for (size_t i = 0; i < disk->tree.count; i++)
         if (disk->tree.nodes[i]->file != NULL)
             simfile_revive(disk->tree.nodes[i]->file);
+}
+
+void
+simdisk_watch(struct simdisk *disk, unsigned process, void (*look)(void *arg),
+              void *arg)
+{
+    disk->look = look;
+    disk->look_arg = arg;
+    disk->watched = process;
 }
 
 /* ---- faults ------------------------------------------------------------ */

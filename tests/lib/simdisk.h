@@ -83,6 +83,13 @@ void simdisk_kill_after(struct simdisk *disk, unsigned process, uint64_t calls);
 bool simdisk_is_dead(const struct simdisk *disk, unsigned process);
 void simdisk_revive(struct simdisk *disk, unsigned process);
 
+/*
+ * Calls look() before every call of a process, so that others can look on
+ * while it works; not for the calls that look() makes itself.  NULL: never.
+ */
+void simdisk_watch(struct simdisk *disk, unsigned process,
+                   void (*look)(void *arg), void *arg);
+
 /* ---- faults ------------------------------------------------------------ */
 
 struct sim_fault {

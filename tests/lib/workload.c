@@ -61,8 +61,11 @@ put_data(struct rng *rng, uint8_t *out, uint32_t len)
     bool zeros = rng_one_in(rng, 4);
     uint32_t gap = (uint32_t)rng_below(rng, len + 1);
 
-    for (uint32_t i = 0; i < len; i++)
-        out[i] = zeros && i >= gap ? 0 : (uint8_t)rng_next(rng);
+    for (uint32_t i = 0; i < len; i += 8) {
+        uint64_t word = zeros && i >= gap ? 0 : rng_next(rng);
+
+        memcpy(out + i, &word, len - i < 8 ? len - i : 8);
+    }
 }
 
 static uint32_t
@@ -140,9 +143,8 @@ stream_number(struct span name)
     return (uint32_t)strtoul(name.p + strlen("stream-"), NULL, 10);
 }
 
-/* Counts the versions again, after a crash took some away. */
-static void
-count_versions(struct workload *w)
+void
+workload_recount(struct workload *w)
 {
     memset(w->versions, 0, sizeof w->versions);
     for (size_t i = 0; i < w->model.count; i++) {
@@ -440,7 +442,7 @@ append_lost(struct workload *w)
     model_told(&w->model, c.bytes, c.len, &result);
     c.bytes = NULL;
     model_commit_free(&c);
-    count_versions(w);
+    workload_recount(w);
     return 0;
 }
 
@@ -466,44 +468,130 @@ workload_retry(struct workload *w)
 
 /* ---- reading ----------------------------------------------------------- */
 
-static int
-reader_step(struct workload *w)
+/* A reader that fails: it must have had a reason. */
+static void
+reader_failed(struct workload *w, const struct err *err)
 {
-    uint64_t watermark;
-    struct event event;
-    struct err err;
-    int rc = 1;
+    if (!w->faulty && !simdisk_is_dead(w->disk, PROCESS_READER))
+        model_fail("a reader failed: %s", err->text);
+    workload_close_reader(w);
+}
 
-    if (w->reader == NULL) {
-        if (reader_open(simdisk_sys(w->disk, PROCESS_READER), SIM_LOG,
-                        SIM_CONTROL, &w->reader, &err) < 0)
-            return 0;
-        w->reader_at = (struct cursor){ 0, 0 };
-    }
+/* The watermark never goes back, and shows nothing that may still be lost. */
+static uint64_t
+read_watermark(struct workload *w)
+{
+    enum control_state state = control_state(reader_control(w->reader));
+    bool serving = state == CONTROL_SERVING || state == CONTROL_NO_SPACE;
+    uint64_t watermark, durable;
+    struct err err;
+
+    /* A recovery may find more, and show it before it is done. */
+    durable = serving ? model_settled_position(&w->model)
+                      : model_told_position(&w->model);
     if (reader_watermark(w->reader, &watermark, &err) < 0)
         model_fail("a reader is told to forget: %s", err.text);
-    if (watermark < w->shown || watermark > model_settled_position(&w->model))
-        model_fail("the watermark is %" PRIu64 ": %" PRIu64 " was shown, "
-                   "%" PRIu64 " is settled",
-                   watermark, w->shown, model_settled_position(&w->model));
-    if (w->reader_at.position == 0) {
-        if (evlog_seek(reader_log(w->reader),
-                       1 + rng_below(&w->rng, watermark + 1), watermark,
-                       &w->reader_at, &err) < 0)
-            rc = -1;
-    }
+    if (watermark < w->reader_mark || watermark > durable)
+        model_fail("the watermark is %" PRIu64 ": it was %" PRIu64 ", "
+                   "durable is %" PRIu64,
+                   watermark, w->reader_mark, durable);
+    /* After a loss of power it is made again, and right once it is served. */
+    if (watermark < w->shown && serving)
+        model_fail("the watermark is %" PRIu64 ", %" PRIu64 " was shown",
+                   watermark, w->shown);
+    w->reader_mark = watermark;
+    return watermark;
+}
+
+/* Reads on; 0, or what the log says. */
+static int
+read_some(struct workload *w, uint64_t watermark, struct err *err)
+{
+    struct evlog *log = reader_log(w->reader);
+    struct event event;
+    int rc = 1;
+
+    if (w->reader_at.position == 0)
+        rc = evlog_seek(log, 1 + rng_below(&w->rng, watermark + 1), watermark,
+                        &w->reader_at, err) < 0
+            ? -1
+            : 1;
     for (int i = 0; rc > 0 && i < 20; i++) {
-        rc = evlog_next(reader_log(w->reader), &w->reader_at, watermark, &event,
-                        &err);
+        rc = evlog_next(log, &w->reader_at, watermark, &event, err);
         if (rc <= 0)
             break;
         model_check_event(&w->model, &event);
         if (event.position > w->shown)
             w->shown = event.position;
     }
-    if (rc < 0 && !simdisk_is_dead(w->disk, PROCESS_READER))
-        model_fail("a reader failed: %s", err.text);
+    return rc < 0 ? rc : 0;
+}
+
+/* Looks a stream or tag up that some event below the watermark has. */
+static int
+look_up(struct workload *w, uint64_t watermark, struct err *err)
+{
+    uint64_t position = 1 + rng_below(&w->rng, watermark), address;
+    struct event sent, found;
+    struct span name;
+    enum key_kind kind = KEY_STREAM;
+    int rc;
+
+    model_sent(&w->model, position, &sent);
+    name = sent.stream;
+    if (sent.tag_count > 0 && rng_one_in(&w->rng, 2)) {
+        kind = KEY_TAG;
+        name =
+            event_tag_link(&sent, (uint32_t)rng_below(&w->rng, sent.tag_count))
+                .name;
+    }
+    rc = reader_find(w->reader, kind, name, watermark, &address, &found, err);
+    if (rc < 0)
+        return rc;
+    if (rc == 0 || found.position < position || found.position > watermark)
+        model_fail("a reader looks '%.*s' up below the watermark %" PRIu64
+                   ": position %" PRIu64 " has it, found is %" PRIu64,
+                   (int)name.len, name.p, watermark, position,
+                   rc == 0 ? 0 : found.position);
+    model_check_event(&w->model, &found);
     return 0;
+}
+
+void
+workload_look(struct workload *w)
+{
+    uint64_t watermark;
+    struct err err;
+    int rc;
+
+    if (w->reader == NULL) {
+        if (reader_open(simdisk_sys(w->disk, PROCESS_READER), SIM_LOG,
+                        SIM_CONTROL, &w->reader, &err) < 0)
+            return; /* there is no log yet, or no page */
+        w->reader_at = (struct cursor){ 0, 0 };
+        w->reader_mark = 0;
+    }
+    watermark = read_watermark(w);
+    rc = read_some(w, watermark, &err);
+    if (rc == 0 && watermark > 0)
+        rc = look_up(w, watermark, &err);
+    if (rc < 0)
+        reader_failed(w, &err);
+}
+
+static void
+look_on(void *arg)
+{
+    struct workload *w = arg;
+
+    if (rng_one_in(&w->rng, 8))
+        workload_look(w);
+}
+
+void
+workload_watch(struct workload *w)
+{
+    simdisk_watch(w->disk, PROCESS_WRITER, look_on, w);
 }
 
 void
@@ -517,11 +605,16 @@ workload_close_reader(struct workload *w)
 int
 workload_open(struct workload *w)
 {
+    int rc;
+
     w->job = JOB_NONE;
     w->synced = false;
-    return appender_open(simdisk_sys(w->disk, PROCESS_WRITER), SIM_LOG,
-                         SIM_CONTROL, &w->options, NULL, NULL, &w->report,
-                         &w->appender, &w->err);
+    rc = appender_open(simdisk_sys(w->disk, PROCESS_WRITER), SIM_LOG,
+                       SIM_CONTROL, &w->options, NULL, NULL, &w->report,
+                       &w->appender, &w->err);
+    if (rc == 0)
+        appender_serve(w->appender);
+    return rc;
 }
 
 int
@@ -537,7 +630,7 @@ workload_check(struct workload *w)
     if (w->shown > model_settled_position(&w->model))
         model_fail("position %" PRIu64 " was shown to a reader and is gone",
                    w->shown);
-    count_versions(w);
+    workload_recount(w);
     model_check(&w->model, simdisk_sys(w->disk, PROCESS_CHECKER), SIM_LOG,
                 SIM_CONTROL, &w->rng);
 }
@@ -561,7 +654,8 @@ workload_step(struct workload *w)
     case 9:
         return job_step(w);
     case 10:
-        return reader_step(w);
+        workload_look(w);
+        return 0;
     case 11:
         return w->model.count > 0 ? append_again(w) : 0;
     case 12:

@@ -48,7 +48,9 @@ struct workload {
 
     struct reader *reader;
     struct cursor reader_at;
-    uint64_t shown; /* highest position that the reader has seen */
+    uint64_t reader_mark; /* the last watermark that this reader was told */
+    uint64_t shown;       /* highest position that any reader has seen */
+    bool faulty;          /* calls may fail: a reader may say that they did */
     uint64_t no_space_count;
 };
 
@@ -56,7 +58,7 @@ struct workload {
 void workload_init(struct workload *w, uint64_t seed);
 void workload_free(struct workload *w);
 
-/* Opens the appender; 0 or what it says, with w->err. */
+/* Opens the appender, and serves; 0 or what it says, with w->err. */
 int workload_open(struct workload *w);
 
 /* Does one thing, at random. */
@@ -71,6 +73,12 @@ int workload_finish(struct workload *w);
 /* Closes the appender as it is; what is in flight is lost to us. */
 int workload_close(struct workload *w);
 
+/* A reader looks on, once: what it sees must be right. */
+void workload_look(struct workload *w);
+
+/* From now on a reader looks on now and then while the appender works. */
+void workload_watch(struct workload *w);
+
 /* Closes the reader. */
 void workload_close_reader(struct workload *w);
 
@@ -79,6 +87,10 @@ void workload_close_reader(struct workload *w);
  * the model learns what that is.
  */
 void workload_check(struct workload *w);
+
+/* Counts versions again; workload_check() does, after model_recovered() alone
+ * it must be called. */
+void workload_recount(struct workload *w);
 
 /* Sends again what was lost, and some that was not: one effect each. */
 int workload_retry(struct workload *w);
