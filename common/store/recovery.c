@@ -536,6 +536,9 @@ appender_open(const struct sys *sys, const char *dir, const char *control_path,
     if (rc < 0)
         goto fail;
     announce(ap);
+    rc = remove_other_tables(ap, err);
+    if (rc < 0)
+        goto fail;
     ap->last_time_us = ap->tail.time_us;
     ap->failed = false;
     ret_report->last_position = ap->tail.position;

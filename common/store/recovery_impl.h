@@ -24,4 +24,10 @@ struct recovery {
 /* Opens the version table, or makes it, and brings it up to the log's end. */
 int recover_table(struct recovery *recovery, struct err *err);
 
+/*
+ * Removes all tables but that one: only after readers have been told of it,
+ * for until then they may want the one before.
+ */
+int remove_other_tables(struct appender *appender, struct err *err);
+
 #endif

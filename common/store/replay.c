@@ -149,7 +149,7 @@ replay(struct recovery *r, struct err *err)
 }
 
 static int
-remove_other_tables(void *arg, const char *name)
+remove_unless_used(void *arg, const char *name)
 {
     struct appender *ap = arg;
     struct table *next = table_next(ap->table);
@@ -160,6 +160,14 @@ remove_other_tables(void *arg, const char *name)
         (next != NULL && generation == table_generation(next)))
         return 0;
     return table_remove(ap->sys, ap->dir, generation);
+}
+
+int
+remove_other_tables(struct appender *ap, struct err *err)
+{
+    int rc = sys_call(ap->sys, list, ap->dir, remove_unless_used, ap);
+
+    return rc < 0 ? err_sys(err, rc, "log %s: old version tables", ap->dir) : 0;
 }
 
 int
@@ -183,8 +191,6 @@ recover_table(struct recovery *r, struct err *err)
     rc = table_sync(ap->table);
     if (rc == 0)
         rc = table_write_mark(ap->table, &mark);
-    if (rc == 0)
-        rc = sys_call(ap->sys, list, ap->dir, remove_other_tables, ap);
     if (rc < 0)
         return err_sys(err, rc, "log %s: version table", ap->dir);
     return 0;
