@@ -144,9 +144,12 @@ model_check_answer(const struct model_commit *commit,
 static uint64_t
 position_after(const struct model *model, size_t count)
 {
-    const struct model_commit *last = &model->commits[count - 1];
+    const struct model_commit *last;
 
-    return count == 0 ? 0 : last->first_position + last->event_count - 1;
+    if (count == 0)
+        return 0;
+    last = &model->commits[count - 1];
+    return last->first_position + last->event_count - 1;
 }
 
 uint64_t

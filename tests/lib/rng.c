@@ -97,6 +97,15 @@ on_abort(int signo)
 void __sanitizer_set_death_callback(void (*callback)(void))
     __attribute__((weak));
 
+/* Except the one for undefined behaviour, when it is asked to. */
+const char *__ubsan_default_options(void);
+
+const char *
+__ubsan_default_options(void)
+{
+    return "abort_on_error=1";
+}
+
 static uint64_t
 number_of(const char *name, uint64_t otherwise)
 {

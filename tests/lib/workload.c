@@ -121,17 +121,20 @@ static uint8_t *
 make_commit(struct workload *w, uint32_t *ret_len, uint32_t *streams,
             uint32_t *ret_count)
 {
+    static uint8_t room[COMMIT_LEN_MAX];
     uint32_t count = 1 + (uint32_t)rng_below(&w->rng, w->events_max);
-    uint8_t *bytes = malloc(COMMIT_LEN_MAX);
+    uint8_t *bytes;
     uint32_t len = sizeof(struct commit_record);
     uint64_t now_ms = 1700000000000 + rng_below(&w->rng, 100000);
     struct uuid id = rng_one_in(&w->rng, 4) ? uuid_v4() : uuid_v7(now_ms);
 
+    for (uint32_t i = 0; i < count; i++)
+        len += make_event(w, uuid_derive(id, i), room + len, &streams[i]);
+    commit_encode(room, id, count, len);
+    bytes = malloc(len);
     if (bytes == NULL)
         abort();
-    for (uint32_t i = 0; i < count; i++)
-        len += make_event(w, uuid_derive(id, i), bytes + len, &streams[i]);
-    commit_encode(bytes, id, count, len);
+    memcpy(bytes, room, len);
     *ret_len = len;
     *ret_count = count;
     return bytes;
