@@ -63,7 +63,8 @@ obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
 BIN := $(DAEMONS:%=$(B)/bin/cairn-%) $(COMMANDS:%=$(B)/bin/%)
 EXAMPLE_BIN := $(EXAMPLES:%=$(B)/%)
-TEST_BIN := $(UNIT:%=$(B)/%) $(CRASH:%=$(B)/%) $(SYSTEM:%=$(B)/%)
+FAILALLOC_BIN := $(B)/tests/crash/test_nth_failure $(B)/tests/crash/test_memory
+TEST_BIN := $(filter-out $(FAILALLOC_BIN),$(UNIT:%=$(B)/%) $(CRASH:%=$(B)/%) $(SYSTEM:%=$(B)/%))
 
 # `make V=1` shows whole commands.
 ifeq ($(V),)
@@ -75,6 +76,7 @@ endif
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
+export SEED SEEDS FIRST_SEED
 .PHONY: all examples tests check check-unit check-crash check-system fuzz \
     fuzz-build bench lint format install uninstall clean help
 
@@ -96,6 +98,11 @@ $(B)/libtest.a: $(call obj,$(TESTLIB_SRC))
 	@mkdir -p $(@D)
 	@rm -f $@
 	$(call say,AR)ar rcs $@ $^
+
+# The same as libcairn.a, but its allocations come from tests/lib/failalloc.c.
+ALLOC_CALLS := malloc calloc realloc reallocarray aligned_alloc free
+$(B)/libcairn-failalloc.a: $(B)/libcairn.a
+	$(call say,OBJCOPY)objcopy $(foreach f,$(ALLOC_CALLS),--redefine-sym $(f)=failalloc_$(f)) $< $@
 
 # What the programs of one example share.
 $(B)/libexamples.a: $(call obj,$(EXAMPLE_LIB_SRC))
@@ -123,12 +130,16 @@ $(TEST_BIN): $(B)/%: $(B)/obj/%.o $(B)/libtest.a $(B)/libdaemons.a $(B)/libcairn
 	@mkdir -p $(@D)
 	$(call say,LD)$(CC) $(ALL_LDFLAGS) $^ -o $@ $(LIBS) $(call pkg_libs,$(TEST_PACKAGES) $(CLIENT_PACKAGES) $(PROJECTOR_PACKAGES))
 
+$(FAILALLOC_BIN): $(B)/%: $(B)/obj/%.o $(B)/libtest.a $(B)/libcairn-failalloc.a
+	@mkdir -p $(@D)
+	$(call say,LD)$(CC) $(ALL_LDFLAGS) $^ -o $@ $(LIBS) $(call pkg_libs,$(TEST_PACKAGES))
+
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 
 # ---- tests -----------------------------------------------------------------
 
 ## tests: build every test, run none
-tests: all $(TEST_BIN)
+tests: all $(TEST_BIN) $(FAILALLOC_BIN)
 
 ## check: unit, crash and system tests, with the counts at the end
 check: all tests
@@ -224,4 +235,5 @@ help:
 	    awk -F': ' '{ printf "  %-42s %s\n", $$1, $$2 }'
 	@echo
 	@echo "  CC=clang, SANITIZE=address,undefined or SANITIZE=thread choose a variant;"
-	@echo "  each has its own folder below build/."
+	@echo "  each has its own folder below build/.  SEEDS=n has each random test of"
+	@echo "  check-crash run n seeds, SEED=x only one; TEST=name runs some files."

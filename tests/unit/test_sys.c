@@ -2,7 +2,9 @@
 #include "lib/cmocka.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -64,6 +66,28 @@ each_way_of_opening_does_what_it_says(void **state)
     sys_call(&sys_real, close, fd);
     fd = open_as("f", SYS_CREATE);
     assert_int_equal(sys_call(&sys_real, read, fd, buf, 8, 0), 0);
+    sys_call(&sys_real, close, fd);
+}
+
+static void
+a_write_that_comes_short_goes_on_until_it_fails(void **state)
+{
+    static const uint8_t data[5000] = { 1 };
+    int fd = open_as("f", SYS_CREATE), rc;
+    struct rlimit before, limit;
+    uint64_t len;
+
+    (void)state;
+    (void)signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    limit = before;
+    limit.rlim_cur = 3000; /* the kernel writes so far, and says so */
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    rc = sys_call(&sys_real, write, fd, data, sizeof data, 0);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(rc, -EFBIG);
+    assert_int_equal(sys_call(&sys_real, length, fd, &len), 0);
+    assert_int_equal(len, 3000);
     sys_call(&sys_real, close, fd);
 }
 
@@ -217,6 +241,7 @@ main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(each_way_of_opening_does_what_it_says),
+        TEST(a_write_that_comes_short_goes_on_until_it_fails),
         TEST(reading_past_the_cache_gives_the_same_bytes),
         TEST(allocated_space_is_there_and_zero),
         TEST(a_protected_file_has_no_permission_to_write),
