@@ -77,7 +77,7 @@ endif
 .DELETE_ON_ERROR:
 .SECONDARY:
 export SEED SEEDS FIRST_SEED
-.PHONY: all examples tests check check-unit check-crash check-system fuzz \
+.PHONY: all examples tests bugs check check-unit check-crash check-system fuzz \
     fuzz-build bench lint format install uninstall clean help
 
 ## all: the daemons, the command and the examples
@@ -134,18 +134,39 @@ $(FAILALLOC_BIN): $(B)/%: $(B)/obj/%.o $(B)/libtest.a $(B)/libcairn-failalloc.a
 	@mkdir -p $(@D)
 	$(call say,LD)$(CC) $(ALL_LDFLAGS) $^ -o $@ $(LIBS) $(call pkg_libs,$(TEST_PACKAGES))
 
--include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
+# The test of power cuts with one mistake of store/bug.h built in: the objects
+# that can hold it are made again, and come before those of libcairn.a.
+BUGS := $(filter-out BUG_NONE,$(shell sed -n 's/^.define \(BUG_[A-Z_]*\) [0-9].*/\1/p' common/store/bug.h))
+BUG_SRC := $(shell grep -l '"store/bug.h"' common/store/*.c)
+BUG_BIN := $(BUGS:%=$(B)/bugs/%/test_power_cut)
+
+define bug_rules
+$(B)/bugs/$(1)/%.o: common/store/%.c
+	@mkdir -p $$(@D)
+	$$(call say,CC)$$(CC) $$(ALL_CPPFLAGS) -DCAIRN_BUG=$(1) $$(ALL_CFLAGS) -MMD -MP -c $$< -o $$@
+
+$(B)/bugs/$(1)/test_power_cut: $(B)/obj/tests/crash/test_power_cut.o \
+    $(BUG_SRC:common/store/%.c=$(B)/bugs/$(1)/%.o) $(B)/libtest.a $(B)/libcairn.a
+	$$(call say,LD)$$(CC) $$(ALL_LDFLAGS) $$^ -o $$@ $$(LIBS) $$(call pkg_libs,$$(TEST_PACKAGES))
+endef
+$(foreach bug,$(BUGS),$(eval $(call bug_rules,$(bug))))
+
+-include $(shell find $(B)/obj $(B)/bugs -name '*.d' 2>/dev/null)
 
 # ---- tests -----------------------------------------------------------------
 
 ## tests: build every test, run none
 tests: all $(TEST_BIN) $(FAILALLOC_BIN)
 
+## bugs: the store with one mistake each, for tests/crash/seeded-bugs.sh
+bugs: $(BUG_BIN)
+
 ## check: unit, crash and system tests, with the counts at the end
-check: all tests
+check: all tests bugs
 	@scripts/run-tests $(B) unit crash system
 
 ## check-unit check-crash check-system: one kind of them
+check-crash: bugs
 check-unit check-crash check-system: check-%: all tests
 	@scripts/run-tests $(B) $*
 

@@ -6,6 +6,7 @@
 
 #include "base/crc32c.h"
 #include "store/appender_impl.h"
+#include "store/bug.h"
 
 int
 groups_init(struct appender *ap)
@@ -162,7 +163,8 @@ appender_close_group(struct appender *ap)
 }
 
 static void
-header_encode(const struct appender *ap, struct group_buf *group)
+header_encode(const struct appender *ap, struct group_buf *group,
+              uint32_t prev_crc)
 {
     const uint8_t *body = group->data + sizeof(struct group_header);
     struct group_header h = {
@@ -175,7 +177,7 @@ header_encode(const struct appender *ap, struct group_buf *group)
         .group_len = le32_of(group->len),
         .commit_count = le32_of(group->commit_count),
         .body_crc = le32_of(crc32c(body, group->len - sizeof h)),
-        .prev_crc = le32_of(ap->tail.crc),
+        .prev_crc = le32_of(prev_crc),
         /* The first sector has the header, so it is none of them. */
         .zero_sectors = le32_of(
             zero_sectors(group->data + SECTOR_LEN, group->len - SECTOR_LEN)),
@@ -186,6 +188,29 @@ header_encode(const struct appender *ap, struct group_buf *group)
     record_seal(group->data);
     memcpy(&h, group->data, sizeof h);
     group->crc = le32_get(h.prefix.crc);
+}
+
+/* Puts the newest event of each key of the group into the table. */
+static int note_keys(struct appender *ap, const struct group_buf *group,
+                     struct err *err);
+
+/* Writes the open group behind the closed one, which is not synced. */
+static int
+write_too_early(struct appender *ap, int fd)
+{
+    struct group_buf *next = ap->open;
+    uint32_t len = next->len;
+    int rc;
+
+    if (len == 0 || next->begins_segment)
+        return 0;
+    next->len = (uint32_t)align_up(len, SECTOR_LEN);
+    pad_encode(next->data + len, next->len - len);
+    header_encode(ap, next, ap->closed->crc);
+    rc = sys_call(ap->sys, write, fd, next->data, next->len,
+                  address_offset(next->address));
+    next->len = len;
+    return rc;
 }
 
 int
@@ -199,15 +224,21 @@ appender_sync(struct appender *ap, struct err *err)
                        "log %s: group %" PRIu64 " is not written, for "
                        "something failed while it was made",
                        ap->dir, group->number);
-    header_encode(ap, group);
+    header_encode(ap, group, ap->tail.crc);
     if (group->begins_segment) {
         rc = segment_begin(ap->sys, ap->dir, &group->info, &group->fd, err);
         if (rc < 0)
             return rc;
     }
+    if (BUG(TABLE_BEFORE_SYNC) && note_keys(ap, group, err) < 0)
+        return err->code;
+    if (BUG(ANSWER_BEFORE_SYNC)) /* of the group before this */
+        (void)sys_call(ap->sys, sync, group->fd);
     rc = sys_call(ap->sys, write, group->fd, group->data, group->len,
                   address_offset(group->address));
-    if (rc == 0)
+    if (BUG(NEXT_GROUP_BEFORE_SYNC) && rc == 0)
+        rc = write_too_early(ap, group->fd);
+    if (!BUG(ANSWER_BEFORE_SYNC) && rc == 0)
         rc = sys_call(ap->sys, sync, group->fd);
     if (rc < 0)
         return err_sys(err, rc,
@@ -290,7 +321,6 @@ note_commits(struct appender *ap, const struct group_buf *group,
     return 0;
 }
 
-/* Puts the newest event of each key of the group into the table. */
 static int
 note_keys(struct appender *ap, const struct group_buf *group, struct err *err)
 {

@@ -5,6 +5,7 @@
 
 #include "base/crc32c.h"
 #include "base/err.h"
+#include "store/bug.h"
 
 /* The shortest record of each kind. */
 static uint32_t
@@ -444,6 +445,8 @@ group_check_body(const uint8_t *data, const struct group_info *group)
     uint64_t position = group->first_position, time_us = 0;
     int rc;
 
+    if (BUG(CHECKSUM_NOT_CHECKED))
+        return 0;
     if (crc32c(data + at, group->group_len - at) != group->body_crc)
         return -CAIRN_ERECORD;
     for (uint32_t i = 0; i < group->commit_count; i++) {

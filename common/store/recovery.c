@@ -8,6 +8,7 @@
 
 #include <sodium.h>
 
+#include "store/bug.h"
 #include "store/recovery_impl.h"
 
 #define LOCK_NAME "lock"
@@ -295,7 +296,9 @@ handle_tail(struct recovery *r, const char *path,
     struct appender *ap = r->ap;
     uint64_t end = address_offset(r->scan.tail.address);
 
-    switch (tail->verdict) {
+    switch (BUG(DAMAGE_CUT_OFF) && tail->verdict != TAIL_CLEAN
+                ? TAIL_TORN
+                : tail->verdict) {
     case TAIL_CLEAN:
         return 0;
     case TAIL_DAMAGED:

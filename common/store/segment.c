@@ -8,6 +8,7 @@
 
 #include "base/crc32c.h"
 #include "base/text.h"
+#include "store/bug.h"
 
 /* Feature bits that this version knows. */
 #define INCOMPATIBLE_KNOWN UINT64_C(0)
@@ -301,7 +302,7 @@ segment_begin(const struct sys *sys, const char *dir,
         rc = sys_call(sys, sync, fd);
     if (rc == 0)
         rc = sys_call(sys, rename, from, to);
-    if (rc == 0)
+    if (rc == 0 && !BUG(NO_DIRECTORY_SYNC))
         rc = sys_call(sys, sync_dir, dir);
     if (rc < 0) {
         sys_call(sys, close, fd);
