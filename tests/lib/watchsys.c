@@ -65,6 +65,8 @@ watch_read(void *self, int fd, void *buf, size_t len, uint64_t offset)
 
     if (fails(w, "read", path_of(w, fd)))
         return w->fail_rc;
+    w->counts.reads++;
+    w->counts.read_bytes += len;
     return sys_call(w->under, read, fd, buf, len, offset);
 }
 
@@ -207,6 +209,7 @@ watch_map(void *self, int fd, size_t len, bool writable, void **ret_data)
         : sys_call(w->under, map, fd, len, writable, ret_data);
 
     w->counts.maps += rc == 0;
+    w->counts.map_bytes += rc == 0 ? len : 0;
     return rc;
 }
 

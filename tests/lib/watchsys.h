@@ -14,9 +14,9 @@
 
 /* What was done since the counts were last set to zero. */
 struct watch_counts {
-    unsigned opens, maps, unmaps, renames, removes, dir_syncs;
+    unsigned opens, reads, maps, unmaps, renames, removes, dir_syncs;
     unsigned log_writes, log_syncs; /* of segments, prepared ones included */
-    uint64_t log_bytes;
+    uint64_t log_bytes, read_bytes, map_bytes;
     unsigned other_writes, other_syncs; /* of all other files */
     uint64_t other_bytes;
 };
