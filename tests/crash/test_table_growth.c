@@ -13,10 +13,12 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -323,6 +325,7 @@ readers_see_every_key_while_the_table_grows(void **state)
         pids[i] = fork();
         assert_true(pids[i] >= 0);
         if (pids[i] == 0) {
+            (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* no longer than us */
             read_all(g.shared, i, g.dir);
             _exit(0);
         }
