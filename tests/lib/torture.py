@@ -129,7 +129,7 @@ class Client(Worker):
             self.process.stdin.write(b"".join(c.lines() for c in batch))
             self.process.stdin.flush()
         except BrokenPipeError:
-            pass  # killed: their outcome stays open
+            pass  # killed: the outcomes stay open
 
     def hear(self, line):
         told = json.loads(line)
@@ -177,8 +177,11 @@ class Client(Worker):
     def close_process(self):
         self.process.kill()
         self.process.wait()
-        self.process.stdin.close()
         self.process.stdout.close()
+        try:
+            self.process.stdin.close()
+        except BrokenPipeError:
+            pass  # it was killed before it had read everything
 
     def work(self):
         self.start_process()
