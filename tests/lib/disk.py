@@ -6,6 +6,7 @@ Needs root.  Everything that is made is taken down by name in close().
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,14 @@ MKFS = {"ext4": ["mkfs.ext4", "-q", "-F", "-m", "0"],
         "xfs": ["mkfs.xfs", "-q", "-f"]}
 # The smallest that mkfs.xfs makes; the file behind it is sparse.
 DEVICE_LEN = 320 << 20
+
+
+def _end(*_):
+    raise SystemExit("stopped by a signal")
+
+
+# Who is stopped by a time limit still takes down what was mounted.
+signal.signal(signal.SIGTERM, _end)
 
 
 def call(*args):
