@@ -54,6 +54,7 @@ fill(struct append_run *run, struct input *in, struct err *err)
 
         if (rc < 0)
             return err_sys(err, rc, "sending");
+        (void)fflush(stdout); /* whoever feeds us waits for the outcomes */
         (void)poll(&fd, 1,
                    append_client_pending(run->client) > 0 ? POLL_MS : 1000);
     }

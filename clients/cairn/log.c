@@ -17,7 +17,8 @@ static const char help[] =
     "usage: cairn log verify [--quick] DIRECTORY\n"
     "       cairn log dump [--from POSITION] [--limit N] DIRECTORY\n\n"
     "  verify   reads everything and says what is damaged: segment, byte and\n"
-    "           positions; exit code 1 if anything is.  --quick leaves the\n"
+    "           positions, streams if they can be told; exit code 1 if "
+    "anything is.  --quick leaves the\n"
     "           links of events out\n"
     "  dump     shows groups, commits and events as they lie in the files\n\n"
     "Both may run beside a writer; what it is writing just then shows as an\n"
@@ -37,26 +38,42 @@ struct verify_run {
 };
 
 static void
-on_finding(void *arg, const char *where, const char *what, uint64_t first,
-           uint64_t last)
+print_finding_json(const struct verify_finding *f)
+{
+    printf("{\"damage\":");
+    json_print_text(stdout, f->what, strlen(f->what));
+    printf(",\"segment\":\"%s\",\"byte\":%" PRIu64, f->segment, f->byte);
+    if (f->first_position > 0)
+        printf(",\"first_position\":%" PRIu64, f->first_position);
+    if (f->last_position > 0)
+        printf(",\"last_position\":%" PRIu64, f->last_position);
+    printf(",\"streams\":[");
+    for (uint32_t i = 0; i < f->stream_count; i++) {
+        printf(i > 0 ? "," : "");
+        json_print_text(stdout, f->streams[i].p, f->streams[i].len);
+    }
+    printf("]}\n");
+}
+
+static void
+on_finding(void *arg, const struct verify_finding *f)
 {
     struct verify_run *run = arg;
 
     cli_progress_end(run->cli);
     if (run->cli->json) {
-        printf("{\"damage\":");
-        json_print_text(stdout, what, strlen(what));
-        printf(",\"where\":");
-        json_print_text(stdout, where, strlen(where));
-        if (first > 0)
-            printf(",\"first_position\":%" PRIu64 ",\"last_position\":%" PRIu64,
-                   first, last);
-        printf("}\n");
+        print_finding_json(f);
         return;
     }
-    printf("%s: %s", where, what);
-    if (first > 0 && last >= first)
-        printf("; positions %" PRIu64 " to %" PRIu64, first, last);
+    printf("segment %s, byte %" PRIu64 ": %s", f->segment, f->byte, f->what);
+    if (f->first_position > 0 && f->last_position >= f->first_position)
+        printf("; positions %" PRIu64 " to %" PRIu64, f->first_position,
+               f->last_position);
+    else if (f->first_position > 0)
+        printf("; from position %" PRIu64 " on", f->first_position);
+    for (uint32_t i = 0; i < f->stream_count; i++)
+        printf("%s%.*s", i > 0 ? ", " : "; streams, as far as can be told: ",
+               (int)f->streams[i].len, f->streams[i].p);
     printf("\n");
 }
 

@@ -38,8 +38,8 @@ struct health {
 static const char *
 state_name(const struct health *h)
 {
-    static const char *const names[] = { "stopped", "recovering", "serving",
-                                         "no space", "failed" };
+    static const char *const names[] = { "stopped",  "recovering", "serving",
+                                         "no space", "failed",     "refused" };
 
     if (!h->control_there)
         return "not started";
@@ -47,7 +47,7 @@ state_name(const struct health *h)
         (h->state == CONTROL_SERVING || h->state == CONTROL_NO_SPACE ||
          h->state == CONTROL_RECOVERING))
         return "gone";
-    return h->state <= CONTROL_FAILED ? names[h->state] : "unheard-of";
+    return h->state <= CONTROL_REFUSED ? names[h->state] : "unheard-of";
 }
 
 static void
@@ -101,7 +101,10 @@ print_writer(const struct health *h)
     printf("writer      %s", state_name(h));
     if (h->control_there)
         printf(", pid %" PRIu64, h->pid);
-    printf("\n");
+    printf(h->control_there && h->state == CONTROL_REFUSED
+               ? ": the log is damaged and READ-ONLY; its lines say why, "
+                 "doc/RECOVERY.md what to do\n"
+               : "\n");
     if (!h->control_there)
         return;
     printf("log         position %s%s%s\n", cli_number(h->watermark),

@@ -72,6 +72,7 @@ struct appender {
     uint64_t last_time_us;    /* given to a commit, durable or not */
     uint64_t commit_serial;   /* counts accepted commits, for overlay marks */
     bool failed;
+    bool refused; /* the log is damaged, and others may read it */
 
     enum appender_job job;                         /* running */
     uint64_t job_slots;                            /* of the table it makes */

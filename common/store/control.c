@@ -18,10 +18,12 @@ struct page {
     _Atomic uint64_t epoch, state, watermark, table_generation;
     _Atomic uint64_t writer_pid, started_us, time_us;
     _Atomic uint64_t counters[COUNT_COUNTERS];
+    _Atomic uint64_t index_end;
 };
 
 _Static_assert(offsetof(struct page, epoch) == 32, "layout");
 _Static_assert(offsetof(struct page, counters) == 88, "layout");
+_Static_assert(offsetof(struct page, index_end) == 216, "layout");
 _Static_assert(sizeof(struct page) <= CONTROL_LEN, "layout");
 
 struct control {
@@ -107,6 +109,8 @@ control_create(const struct sys *sys, const char *path, struct uuid log_id,
         store(&page->magic, 0);
         store(&page->watermark, 0);
         store(&page->table_generation, 0);
+        store(&page->started_us, 0);
+        store(&page->index_end, 0);
         page->log_id = log_id;
         store(&page->version, CONTROL_VERSION);
         store(&page->magic, CONTROL_MAGIC);
@@ -203,6 +207,12 @@ control_time_us(const struct control *control)
 }
 
 uint64_t
+control_index_end(const struct control *control)
+{
+    return load(&control->page->index_end);
+}
+
+uint64_t
 control_counter(const struct control *control, enum control_counter counter)
 {
     return load(&control->page->counters[counter]);
@@ -232,6 +242,12 @@ void
 control_set_epoch(struct control *control, uint64_t epoch)
 {
     store(&control->page->epoch, epoch);
+}
+
+void
+control_set_index_end(struct control *control, uint64_t position)
+{
+    store(&control->page->index_end, position);
 }
 
 void

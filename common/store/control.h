@@ -20,10 +20,13 @@
  *    72     8  started_us       when the writer began to serve
  *    80     8  time_us          of the commit at the watermark
  *    88  8*16  counters         enum control_counter; since it started
+ *   216     8  index_end        the version table knows the events before this
+ *                               position; 0: all up to the watermark
  *
  * Order of stores after a sync: table entries, counters, watermark.  So who
  * loads the watermark first and the generation then finds, in the table of
- * that generation, everything up to that watermark.
+ * that generation, everything up to that watermark.  On a new page started_us
+ * is 0 until all the others are true: till then there is nothing to read.
  *
  * Errors:   0, or negative; -CAIRN_EOTHERLOG.
  * Threads:  one writer thread; any number of readers.
@@ -43,6 +46,7 @@ enum control_state {
     CONTROL_SERVING = 2,
     CONTROL_NO_SPACE = 3, /* serving, but it cannot make another segment */
     CONTROL_FAILED = 4,   /* a write or sync failed: it has ended */
+    CONTROL_REFUSED = 5,  /* the log is damaged: it may only be read */
 };
 
 enum control_counter {
@@ -88,6 +92,7 @@ uint64_t control_table_generation(const struct control *control);
 uint64_t control_writer_pid(const struct control *control);
 uint64_t control_started_us(const struct control *control);
 uint64_t control_time_us(const struct control *control);
+uint64_t control_index_end(const struct control *control);
 uint64_t control_counter(const struct control *control,
                          enum control_counter counter);
 
@@ -97,6 +102,7 @@ void control_set_watermark(struct control *control, uint64_t position,
                            uint64_t time_us);
 void control_set_table_generation(struct control *control, uint64_t generation);
 void control_set_epoch(struct control *control, uint64_t epoch);
+void control_set_index_end(struct control *control, uint64_t position);
 void control_set_started(struct control *control, uint64_t pid,
                          uint64_t started_us);
 void control_count(struct control *control, enum control_counter counter,

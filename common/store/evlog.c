@@ -8,8 +8,8 @@
 
 /* ---- the list of segments ---------------------------------------------- */
 
-static int
-entries_add(struct evlog *log, uint64_t first_position)
+int
+evlog_add_entry(struct evlog *log, uint64_t first_position)
 {
     if (log->count == log->capacity) {
         size_t capacity = log->capacity == 0 ? 16 : log->capacity * 2;
@@ -33,7 +33,7 @@ entries_add_name(void *arg, const char *name)
     uint64_t first_position;
 
     return segment_name_parse(name, &first_position)
-        ? entries_add(arg, first_position)
+        ? evlog_add_entry(arg, first_position)
         : 0;
 }
 
@@ -74,7 +74,7 @@ entries_check(struct evlog *log, struct err *err)
 }
 
 int
-evlog_open(const struct sys *sys, const char *dir, struct evlog **ret_log,
+evlog_list(const struct sys *sys, const char *dir, struct evlog **ret_log,
            struct err *err)
 {
     struct evlog *log = calloc(1, sizeof *log);
@@ -98,15 +98,30 @@ evlog_open(const struct sys *sys, const char *dir, struct evlog **ret_log,
         goto fail;
     }
     qsort(log->entries, log->count, sizeof *log->entries, entries_compare);
-    rc = entries_check(log, err);
-    if (rc < 0)
-        goto fail;
     *ret_log = log;
     return 0;
 
 fail:
     evlog_close(&log);
     return rc;
+}
+
+int
+evlog_open(const struct sys *sys, const char *dir, struct evlog **ret_log,
+           struct err *err)
+{
+    struct evlog *log;
+    int rc = evlog_list(sys, dir, &log, err);
+
+    if (rc < 0)
+        return rc;
+    rc = entries_check(log, err);
+    if (rc < 0) {
+        evlog_close(&log);
+        return rc;
+    }
+    *ret_log = log;
+    return 0;
 }
 
 void
@@ -177,8 +192,21 @@ map_segment(struct evlog *log, uint64_t number, struct err *err)
 {
     struct evlog_entry *e = &log->entries[number - 1];
     struct segment *segment;
-    int rc = segment_open(log->sys, log->dir, e->first_position, &segment, err);
+    int rc;
 
+    if (e->missing) {
+        (void)err_set(err, -CAIRN_EDAMAGED,
+                      "log %s: segment number %" PRIu64 ", from position "
+                      "%" PRIu64 " on, is missing",
+                      log->dir, number, e->first_position);
+        return -CAIRN_EDAMAGED;
+    }
+    rc = segment_open(log->sys, log->dir, e->first_position, &segment, err);
+    if (rc == -ENOENT) { /* others have seen it */
+        rc = -CAIRN_EDAMAGED;
+        if (err != NULL)
+            err->code = rc;
+    }
     if (rc < 0)
         return rc;
     if (segment->info.number != number ||
@@ -243,7 +271,7 @@ evlog_look_for_segment(struct evlog *log, uint64_t first_position,
         return err_sys(err, fd, "cannot open %s", path);
     sys_call(log->sys, close, fd);
 
-    rc = entries_add(log, first_position);
+    rc = evlog_add_entry(log, first_position);
     if (rc < 0)
         return err_sys(err, rc, "log %s", log->dir);
     rc = evlog_segment(log, log->count, &segment, err);
@@ -275,7 +303,7 @@ int
 evlog_bytes_at(struct evlog *log, uint64_t address, const uint8_t **ret_p,
                size_t *ret_left, struct err *err)
 {
-    struct segment *segment;
+    struct segment *segment = NULL;
     uint64_t offset = address_offset(address);
     int rc = evlog_segment(log, address_segment(address), &segment, err);
 
@@ -419,6 +447,9 @@ evlog_range(struct evlog *log, struct cursor *cursor, uint64_t watermark,
         struct event event;
 
         rc = evlog_settle(log, &at, &event, err);
+        if (rc == 0 && event_check_body(&event) < 0)
+            rc = evlog_damaged(log, at.address, err,
+                               "checksum mismatch in the data of an event");
         if (rc < 0 && count == 0)
             return rc;
         if (rc < 0) /* the next call will meet it again, and say so */

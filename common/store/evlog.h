@@ -43,6 +43,14 @@ struct cursor {
 int evlog_open(const struct sys *sys, const char *dir, struct evlog **ret_log,
                struct err *err);
 
+/*
+ * Opens a log of which segments may be missing, or not be readable at all, so
+ * that the rest can be read.  Who comes to such a segment gets
+ * -CAIRN_EDAMAGED.  -ENOENT if there is not a single one that is readable.
+ */
+int evlog_open_damaged(const struct sys *sys, const char *dir,
+                       struct evlog **ret_log, struct err *err);
+
 /* Closes it and sets *log to NULL; NULL is fine. */
 void evlog_close(struct evlog **log);
 
@@ -90,7 +98,8 @@ int evlog_bytes_at(struct evlog *log, uint64_t address, const uint8_t **ret_p,
 
 /*
  * Where `position`, from 1 to the watermark, lies; or for watermark + 1 where
- * it will.  O(log segments) and a walk of at most INDEX_STEP bytes.
+ * it will.  O(log segments) and a walk of at most INDEX_STEP bytes.  Damage on
+ * the way is passed over by the next whole group.
  */
 int evlog_seek(struct evlog *log, uint64_t position, uint64_t watermark,
                struct cursor *ret_cursor, struct err *err);
@@ -106,6 +115,14 @@ int evlog_next(struct evlog *log, struct cursor *cursor, uint64_t watermark,
 int evlog_step(struct evlog *log, struct cursor *cursor, uint64_t watermark,
                struct event *ret_event, struct err *err);
 
+/*
+ * The next position behind a damaged one that can be read; watermark + 1 if
+ * there is none.  Reads a segment, so it is nothing for every day.
+ */
+int evlog_behind_damage(struct evlog *log, uint64_t position,
+                        uint64_t watermark, uint64_t *ret_position,
+                        struct err *err);
+
 /* A run of whole records in one segment. */
 struct log_range {
     const uint8_t *data;
@@ -117,8 +134,7 @@ struct log_range {
 /*
  * The records from the cursor on, ending behind an event: at most event_max
  * events, and no more than len_max bytes unless a single event is larger.  1,
- * or 0 if the cursor is above the watermark.  Heads are checked, bodies are
- * not: whoever receives them checks.
+ * or 0 if the cursor is above the watermark.  Heads and bodies are checked.
  */
 int evlog_range(struct evlog *log, struct cursor *cursor, uint64_t watermark,
                 size_t len_max, uint32_t event_max, struct log_range *ret_range,

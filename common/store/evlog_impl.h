@@ -11,7 +11,8 @@
 
 /* What a handle knows of one segment. */
 struct evlog_entry {
-    uint64_t first_position;
+    uint64_t first_position; /* of a missing one: the lowest it can be */
+    bool missing;            /* there is no file */
     struct segment *segment; /* NULL: not mapped now */
     uint64_t used;           /* when it was last touched, in calls */
     struct index index;      /* while it has no footer */
@@ -28,9 +29,29 @@ struct evlog {
     uint64_t clock; /* calls */
 };
 
+/*
+ * A handle with the segments of a directory in the order of their positions,
+ * none of them opened; -ENOENT if there is none.
+ */
+int evlog_list(const struct sys *sys, const char *dir, struct evlog **ret_log,
+               struct err *err);
+
+/* Adds a segment behind the last one; -ENOMEM. */
+int evlog_add_entry(struct evlog *log, uint64_t first_position);
+
+/* The last known segment that does not begin above the position. */
+uint64_t evlog_segment_of(const struct evlog *log, uint64_t position);
+
 /* Fills *err with the segment and byte of an address; -CAIRN_EDAMAGED. */
 int evlog_damaged(const struct evlog *log, uint64_t address, struct err *err,
                   const char *what);
+
+/*
+ * The first whole group of a segment at or behind an offset; false if there
+ * is none.
+ */
+bool evlog_find_group(const struct evlog *log, const struct segment *segment,
+                      uint64_t offset, struct group_info *ret_group);
 
 /*
  * Moves the cursor, which is not above the watermark, over records that are

@@ -5,8 +5,67 @@
 #include <inttypes.h>
 
 /*
+ * Moves the cursor, which stands before bytes that cannot be read, to the next
+ * whole group of its segment, unless that begins above `position`.
+ */
+static bool
+pass_over(struct evlog *log, uint64_t position, struct cursor *cursor)
+{
+    struct segment *segment;
+    struct group_info group;
+    uint64_t number = address_segment(cursor->address);
+
+    if (evlog_segment(log, number, &segment, NULL) < 0 ||
+        !evlog_find_group(log, segment, address_offset(cursor->address) + 1,
+                          &group) ||
+        group.first_position > position ||
+        group.first_position < cursor->position)
+        return false;
+    *cursor = (struct cursor){ group.address, group.first_position };
+    return true;
+}
+
+/* Walks on over one record; 0 at the end of the data, 1 otherwise. */
+static int
+extend_by_record(struct evlog *log, uint64_t number, struct cursor *at,
+                 struct err *err)
+{
+    const uint8_t *p;
+    size_t left;
+    struct commit commit;
+    enum record_kind kind;
+    uint32_t len;
+    int rc = evlog_bytes_at(log, at->address, &p, &left, err);
+
+    if (rc < 0)
+        return rc;
+    if (left < sizeof(struct record_prefix) ||
+        bytes_all_zero(p, sizeof(struct record_prefix)))
+        return 0;
+    if (record_check(p, left, &kind, &len) < 0)
+        return evlog_damaged(log, at->address, err,
+                             "checksum mismatch, or no record");
+    if (kind == RECORD_COMMIT) {
+        if (commit_decode(p, left, &commit) < 0 ||
+            commit.first_position != at->position)
+            return evlog_damaged(log, at->address, err,
+                                 "a commit with another position than its "
+                                 "place");
+        rc = index_add(&log->entries[number - 1].index, at->position,
+                       address_offset(at->address));
+        if (rc < 0)
+            return err_sys(err, rc, "log %s", log->dir);
+        at->position += commit.event_count;
+        len = commit.commit_len;
+    }
+    at->address += len;
+    return 1;
+}
+
+/*
  * Brings the index of an unsealed segment up to `position`, which is not
- * above the watermark; everything walked over is durable, then.
+ * above the watermark; everything walked over is durable, then.  Damage has
+ * no place in the index.
  */
 static int
 extend_index(struct evlog *log, uint64_t number, uint64_t position,
@@ -18,35 +77,16 @@ extend_index(struct evlog *log, uint64_t number, uint64_t position,
         at = (struct cursor){ address_of(number, SECTOR_LEN),
                               log->entries[number - 1].first_position };
     while (at.position <= position) {
-        const uint8_t *p;
-        size_t left;
-        struct commit commit;
-        enum record_kind kind;
-        uint32_t len;
-        int rc = evlog_bytes_at(log, at.address, &p, &left, err);
+        int rc = extend_by_record(log, number, &at, err);
 
+        if (rc == 0 || rc == -CAIRN_EDAMAGED) {
+            if (pass_over(log, position, &at))
+                continue;
+            if (rc == 0)
+                break; /* the next segment goes on */
+        }
         if (rc < 0)
             return rc;
-        if (left < sizeof(struct record_prefix) ||
-            bytes_all_zero(p, sizeof(struct record_prefix)))
-            break; /* the next segment goes on */
-        if (record_check(p, left, &kind, &len) < 0)
-            return evlog_damaged(log, at.address, err,
-                                 "checksum mismatch, or no record");
-        if (kind == RECORD_COMMIT) {
-            if (commit_decode(p, left, &commit) < 0 ||
-                commit.first_position != at.position)
-                return evlog_damaged(log, at.address, err,
-                                     "a commit with another position than its "
-                                     "place");
-            rc = index_add(&log->entries[number - 1].index, at.position,
-                           address_offset(at.address));
-            if (rc < 0)
-                return err_sys(err, rc, "log %s", log->dir);
-            at.position += commit.event_count;
-            len = commit.commit_len;
-        }
-        at.address += len;
     }
     log->entries[number - 1].indexed = at;
     return 0;
@@ -90,6 +130,8 @@ learn_segments(struct evlog *log, uint64_t watermark, struct err *err)
 {
     int rc;
 
+    if (watermark < log->entries[log->count - 1].first_position)
+        return 0;
     do {
         struct segment *last;
         struct cursor at;
@@ -145,9 +187,8 @@ evlog_reach_segment(struct evlog *log, uint64_t number, struct err *err)
     return 0;
 }
 
-/* The last known segment that does not begin above the position. */
-static uint64_t
-segment_of_position(const struct evlog *log, uint64_t position)
+uint64_t
+evlog_segment_of(const struct evlog *log, uint64_t position)
 {
     size_t low = 0, high = log->count;
 
@@ -182,14 +223,15 @@ evlog_seek(struct evlog *log, uint64_t position, uint64_t watermark,
     }
     rc = learn_segments(log, target, err);
     if (rc == 0)
-        rc = index_start(log, segment_of_position(log, target), target, &at,
-                         err);
+        rc = index_start(log, evlog_segment_of(log, target), target, &at, err);
     if (rc < 0)
         return rc;
     for (;;) {
         struct event event;
 
         rc = evlog_settle(log, &at, &event, err);
+        if (rc == -CAIRN_EDAMAGED && pass_over(log, target, &at))
+            continue;
         if (rc < 0)
             return rc;
         if (at.position == position)

@@ -43,12 +43,18 @@ reader_open(const struct sys *sys, const char *dir, const char *control_path,
     reader->source = (struct event_source){ reader, event_at };
     rc = control_open(sys, control_path, &reader->control, err);
     if (rc == 0)
-        rc = evlog_open(sys, dir, &reader->log, err);
+        rc = reader_refused(reader)
+            ? evlog_open_damaged(sys, dir, &reader->log, err)
+            : evlog_open(sys, dir, &reader->log, err);
     if (rc == 0 &&
         !uuid_equal(evlog_id(reader->log), control_log_id(reader->control)))
         rc = err_set(err, -CAIRN_EOTHERLOG,
                      "control page %s belongs to another log than %s",
                      control_path, dir);
+    /* A page on which nothing stands yet must not look like an empty log. */
+    if (rc == 0 && control_started_us(reader->control) == 0)
+        rc = err_set(err, -EAGAIN, "log %s: the writer has not read it yet",
+                     dir);
     if (rc < 0) {
         reader_close(&reader);
         return rc;
@@ -88,6 +94,18 @@ const struct event_source *
 reader_source(const struct reader *reader)
 {
     return &reader->source;
+}
+
+uint64_t
+reader_index_end(const struct reader *reader)
+{
+    return control_index_end(reader->control);
+}
+
+bool
+reader_refused(const struct reader *reader)
+{
+    return control_state(reader->control) == CONTROL_REFUSED;
 }
 
 int

@@ -21,6 +21,7 @@ struct reader;
  * Opens the log in `dir` and its control page.
  *
  *   -ENOENT           not there yet: the writer has not been started
+ *   -EAGAIN           the writer is still reading the log for the first time
  *   -CAIRN_EOTHERLOG  the page belongs to another log
  */
 int reader_open(const struct sys *sys, const char *dir,
@@ -49,6 +50,15 @@ int reader_watermark(struct reader *reader, uint64_t *ret_watermark,
 int reader_find(struct reader *reader, enum key_kind kind, struct span name,
                 uint64_t watermark, uint64_t *ret_address,
                 struct event *ret_event, struct err *err);
+
+/*
+ * The lowest position of which reader_find() may not know the streams, tags
+ * and types; 0: it knows all.  Only a log that the writer refuses has one.
+ */
+uint64_t reader_index_end(const struct reader *reader);
+
+/* Whether the writer refuses the log, so that it can only be read. */
+bool reader_refused(const struct reader *reader);
 
 /* The durable log as a source of events for chain_find(). */
 const struct event_source *reader_source(const struct reader *reader);

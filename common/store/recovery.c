@@ -485,10 +485,19 @@ announce(struct appender *ap)
         randombytes_buf(&epoch, sizeof epoch);
         control_set_epoch(ap->control, epoch);
     }
-    control_set_started(ap->control, (uint64_t)getpid(),
-                        sys_call(ap->sys, now_us));
+    control_set_index_end(ap->control, 0);
     control_set_table_generation(ap->control, table_generation(ap->table));
     control_set_watermark(ap->control, ap->tail.position, ap->tail.time_us);
+    control_set_started(ap->control, (uint64_t)getpid(),
+                        sys_call(ap->sys, now_us));
+}
+
+/* Whether a start failed because of what the log is, and not of the machine. */
+static bool
+is_verdict(int rc)
+{
+    return rc == -CAIRN_EDAMAGED || rc == -CAIRN_EAMBIGUOUS ||
+        rc == -CAIRN_EFORMAT || rc == -CAIRN_ENOTLOG || rc == -CAIRN_EOTHERLOG;
 }
 
 int
@@ -500,6 +509,7 @@ appender_open(const struct sys *sys, const char *dir, const char *control_path,
 {
     struct appender *ap = calloc(1, sizeof *ap);
     struct recovery r = { .ap = ap,
+                          .control_path = control_path,
                           .progress = progress,
                           .progress_arg = progress_arg,
                           .report = ret_report };
@@ -549,6 +559,8 @@ appender_open(const struct sys *sys, const char *dir, const char *control_path,
     return 0;
 
 fail:
+    if (is_verdict(rc))
+        recovery_leave_readable(&r);
     (void)appender_close(&ap, NULL);
     return rc;
 }
@@ -576,8 +588,9 @@ appender_close(struct appender **appender, struct err *err)
     }
     if (ap->control != NULL)
         control_set_state(ap->control,
-                          ap->failed || rc < 0 ? CONTROL_FAILED
-                                               : CONTROL_STOPPED);
+                          ap->refused                ? CONTROL_REFUSED
+                              : ap->failed || rc < 0 ? CONTROL_FAILED
+                                                     : CONTROL_STOPPED);
     table_close(&ap->grown);
     table_close(&ap->table);
     ids_close(&ap->ids);

@@ -11,6 +11,7 @@
 /* What appender_open() carries from step to step. */
 struct recovery {
     struct appender *ap;
+    const char *control_path;
     appender_progress *progress;
     void *progress_arg;
     struct recovery_report *report;
@@ -20,6 +21,16 @@ struct recovery {
     uint64_t other_count;      /* files that only a log leaves behind */
     uint64_t table_generation; /* the highest that has a file */
 };
+
+/* Doubles the table while it is being filled, without a checkpoint. */
+int recovery_grow_table(struct recovery *recovery, struct err *err);
+
+/*
+ * After a refusal: says on the control page up to where the log can be read
+ * all the same, and that it may only be read.  Nothing of the log changes.
+ * What cannot be done is left undone; the refusal stands anyway.
+ */
+void recovery_leave_readable(struct recovery *recovery);
 
 /* Opens the version table, or makes it, and brings it up to the log's end. */
 int recover_table(struct recovery *recovery, struct err *err);

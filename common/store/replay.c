@@ -97,9 +97,8 @@ find_table(struct recovery *r, struct err *err)
     return 0;
 }
 
-/* Doubles the table while it is being filled, without a checkpoint. */
-static int
-grow_table(struct recovery *r, struct err *err)
+int
+recovery_grow_table(struct recovery *r, struct err *err)
 {
     struct appender *ap = r->ap;
     struct table *next;
@@ -139,7 +138,7 @@ replay(struct recovery *r, struct err *err)
 
         rc = table_put_event(ap->table, &event, address, &ap->source, err);
         if (rc == 0)
-            rc = grow_table(r, err);
+            rc = recovery_grow_table(r, err);
         if (position % PROGRESS_STEP == 0 && r->progress != NULL)
             r->progress(r->progress_arg, "rebuilding the version table",
                         position - first + 1, watermark - first + 1);

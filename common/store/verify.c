@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "store/chain.h"
+#include "store/evlog_impl.h"
 #include "store/jump.h"
 #include "store/tailscan.h"
 
@@ -14,22 +15,69 @@ struct verifier {
     const struct verify_events *events;
     struct verify_report *report;
     struct tail tail; /* what has been read so far */
+    uint64_t offset;  /* behind the last whole group of the segment */
     bool chained;     /* the next group must follow the tail */
     bool quick;
     uint64_t all_bytes;
 };
 
 static void
+report(struct verifier *v, uint64_t segment, struct verify_finding *finding)
+{
+    char name[64];
+
+    (void)snprintf(name, sizeof name, "%020" PRIu64 SEGMENT_SUFFIX,
+                   evlog_segment_first(v->log, segment));
+    finding->segment = name;
+    v->report->findings++;
+    if (v->events->finding != NULL)
+        v->events->finding(v->events->arg, finding);
+}
+
+static void
 finding(struct verifier *v, uint64_t segment, uint64_t offset, const char *what,
         uint64_t first, uint64_t last)
 {
-    char where[128];
+    struct verify_finding finding = {
+        .byte = offset,
+        .what = what,
+        .first_position = first,
+        .last_position = last,
+    };
 
-    (void)snprintf(where, sizeof where,
-                   "segment %020" PRIu64 SEGMENT_SUFFIX ", byte %" PRIu64,
-                   evlog_segment_first(v->log, segment), offset);
-    v->report->findings++;
-    v->events->finding(v->events->arg, where, what, first, last);
+    report(v, segment, &finding);
+}
+
+static bool
+is_known(const struct span *streams, uint32_t count, struct span stream)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (streams[i].len == stream.len &&
+            memcmp(streams[i].p, stream.p, stream.len) == 0)
+            return true;
+    return false;
+}
+
+/* A stretch [from, to) of a segment that is damaged, and whose events those
+ * are of which the heads are whole. */
+static void
+damaged_range(struct verifier *v, const struct segment *segment, uint64_t from,
+              uint64_t to, struct verify_finding *finding)
+{
+    struct span streams[VERIFY_STREAMS_MAX];
+    uint32_t count = 0;
+
+    for (uint64_t at = from; at < to && count < VERIFY_STREAMS_MAX; at += 8) {
+        struct event event;
+
+        if (event_decode(segment->data + at, (size_t)(to - at), &event) == 0 &&
+            !is_known(streams, count, event.stream))
+            streams[count++] = event.stream;
+    }
+    finding->byte = from;
+    finding->streams = streams;
+    finding->stream_count = count;
+    report(v, segment->info.number, finding);
 }
 
 /* ---- links ------------------------------------------------------------- */
@@ -54,6 +102,13 @@ check_link(struct verifier *v, enum key_kind kind, const struct link *link,
 {
     struct key key = { .kind = kind, .name = link->name };
     char what[400];
+    struct verify_finding finding = {
+        .byte = address_offset(address),
+        .what = what,
+        .first_position = position,
+        .last_position = position,
+        .streams = &link->name,
+    };
 
     if (link->ordinal > 0 &&
         leads_to(v, &key, link->prev, link->ordinal - 1, address) &&
@@ -63,8 +118,8 @@ check_link(struct verifier *v, enum key_kind kind, const struct link *link,
                    "the links of %s '%.*s' do not lead to its earlier events",
                    kind == KEY_STREAM ? "stream" : "tag", (int)link->name.len,
                    link->name.p);
-    finding(v, address_segment(address), address_offset(address), what,
-            position, position);
+    finding.stream_count = kind == KEY_STREAM;
+    report(v, address_segment(address), &finding);
 }
 
 static void
@@ -95,23 +150,6 @@ check_links(struct verifier *v, const uint8_t *group, uint64_t group_len,
 }
 
 /* ---- groups ------------------------------------------------------------ */
-
-/* The first whole group at or behind an offset; false if there is none. */
-static bool
-find_group(struct verifier *v, const struct segment *segment, uint64_t offset,
-           struct group_info *ret_group)
-{
-    for (; offset < segment->data_end; offset += SECTOR_LEN) {
-        const uint8_t *data = segment->data + offset;
-
-        if (group_decode(data, segment->data_end - offset, evlog_id(v->log),
-                         address_of(segment->info.number, offset),
-                         ret_group) == 0 &&
-            group_check_body(data, ret_group) == 0)
-            return true;
-    }
-    return false;
-}
 
 static void
 take_group(struct verifier *v, const struct segment *segment,
@@ -145,13 +183,52 @@ take_group(struct verifier *v, const struct segment *segment,
 
 /* Says which events are lost between the tail and what follows. */
 static void
-report_gap(struct verifier *v, uint64_t segment, uint64_t offset,
-           uint64_t next_position)
+report_gap(struct verifier *v, const struct segment *segment, uint64_t from,
+           uint64_t to, uint64_t next_position)
 {
-    finding(v, segment, offset,
-            "damaged: no whole group, but later ones were written",
-            v->tail.position + 1, next_position - 1);
+    struct verify_finding finding = {
+        .what = "damaged: no whole group, but later ones were written",
+        .first_position = v->tail.position + 1,
+        .last_position = next_position - 1,
+    };
+
+    damaged_range(v, segment, from, to, &finding);
     v->chained = false;
+}
+
+/*
+ * What stands behind the last whole group: an unfinished write, which a start
+ * of the writer cuts off, or a group that may have been durable.
+ */
+static void
+check_tail(struct verifier *v, const struct segment *segment, uint64_t offset)
+{
+    struct verify_finding finding = {
+        .what = "damaged: the last group is not whole, and it cannot be told "
+                "whether it had become durable",
+        .first_position = v->tail.position + 1,
+    };
+    struct tail tail = v->tail;
+    struct tail_report judged;
+    struct group_info group;
+    char path[PATH_LEN_MAX];
+
+    if (bytes_all_zero(segment->data + offset,
+                       (size_t)(segment->info.segment_len - offset)))
+        return;
+    tail.address = address_of(segment->info.number, offset);
+    if (segment_path(path, evlog_dir(v->log), segment->info.first_position) <
+            0 ||
+        judge_tail(evlog_sys(v->log), path, &segment->info, &tail, &judged,
+                   NULL) < 0 ||
+        judged.verdict != TAIL_AMBIGUOUS) {
+        v->report->unfinished = true;
+        return;
+    }
+    if (group_decode(segment->data + offset, segment->data_end - offset,
+                     evlog_id(v->log), tail.address, &group) == 0)
+        finding.last_position = group.last_position;
+    damaged_range(v, segment, offset, judged.bad_end, &finding);
 }
 
 static void
@@ -164,7 +241,7 @@ check_footer(struct verifier *v, const struct segment *segment)
     size_t left = (size_t)(segment->info.segment_len - segment->data_end);
 
     if (end->last_position > v->tail.position)
-        report_gap(v, segment->info.number, address_offset(v->tail.address),
+        report_gap(v, segment, v->offset, segment->data_end,
                    end->last_position + 1);
     else if (end->last_position != v->tail.position ||
              end->last_crc != v->tail.crc || end->last_group != v->tail.group ||
@@ -192,10 +269,11 @@ verify_segment(struct verifier *v, struct segment *segment, bool last)
         finding(v, number, 0, "the segment does not follow the one before it",
                 0, 0);
     while (offset < segment->data_end) {
-        if (!find_group(v, segment, offset, &group))
+        if (!evlog_find_group(v->log, segment, offset, &group))
             break;
         if (address_offset(group.address) != offset)
-            report_gap(v, number, offset, group.first_position);
+            report_gap(v, segment, offset, address_offset(group.address),
+                       group.first_position);
         take_group(v, segment, &group);
         offset = address_offset(group.address) + group.group_len;
         if (v->events->progress != NULL)
@@ -204,14 +282,13 @@ verify_segment(struct verifier *v, struct segment *segment, bool last)
                                     offset,
                                 v->all_bytes, v->tail.position);
     }
+    v->offset = offset;
     if (segment->sealed)
         check_footer(v, segment);
     else if (!last)
         finding(v, number, segment->data_end, "no valid footer", 0, 0);
-    if (last && !segment->sealed &&
-        !bytes_all_zero(segment->data + offset,
-                        (size_t)(segment->info.segment_len - offset)))
-        v->report->unfinished = true;
+    if (last && !segment->sealed)
+        check_tail(v, segment, offset);
 }
 
 /* The segment cannot be read at all: its positions are lost. */
@@ -224,7 +301,8 @@ skip_segment(struct verifier *v, uint64_t number, const struct err *err)
         : 0;
 
     finding(v, number, 0, err->text, first, last);
-    v->tail.position = last;
+    if (last > 0)
+        v->tail.position = last;
     v->chained = false;
 }
 
@@ -237,7 +315,7 @@ log_verify(const struct sys *sys, const char *dir, bool quick,
         .events = events, .report = ret_report, .quick = quick, .chained = true
     };
     uint64_t count;
-    int rc = evlog_open(sys, dir, &v.log, err);
+    int rc = evlog_open_damaged(sys, dir, &v.log, err);
 
     *ret_report = (struct verify_report){ 0 };
     if (rc < 0)

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 
 #include "base/err.h"
+#include "store/record.h"
 #include "store/sys.h"
 
 struct verify_report {
@@ -23,13 +24,26 @@ struct verify_report {
     bool unfinished;   /* bytes behind the last group */
 };
 
-/* What is called with what is found; the texts are borrowed. */
+#define VERIFY_STREAMS_MAX 64u
+
+/* Damage; all texts are borrowed for the call. */
+struct verify_finding {
+    const char *segment; /* the name of its file */
+    uint64_t byte;
+    const char *what;
+    /* Positions that are lost or concerned; 0: none in particular, or, of the
+     * last one, that it cannot be told. */
+    uint64_t first_position, last_position;
+    /* Streams that it concerns, as far as they can be told: by heads of events
+     * that are readable still.  Events behind the damage whose links lead into
+     * it are findings of their own. */
+    const struct span *streams;
+    uint32_t stream_count;
+};
+
 struct verify_events {
     void *arg;
-    /* Damage: where, what, and the positions that it concerns, from 1; 0:
-     * none in particular. */
-    void (*finding)(void *arg, const char *where, const char *what,
-                    uint64_t first_position, uint64_t last_position);
+    void (*finding)(void *arg, const struct verify_finding *finding);
     void (*progress)(void *arg, uint64_t done_bytes, uint64_t all_bytes,
                      uint64_t position);
 };

@@ -106,9 +106,13 @@ get_watermark(struct publisher *p, uint64_t *ret_watermark, struct err *err)
 
 static void
 refuse_read(struct publisher *p, const struct address *to, uint64_t request,
-            enum answer_code code, const char *text)
+            enum answer_code code, uint64_t next, const char *text)
 {
-    struct read_answer answer = { .request = request, .code = (uint16_t)code };
+    struct read_answer answer = {
+        .request = request,
+        .code = (uint16_t)code,
+        .next = next,
+    };
     struct message head = { .count = 0 };
 
     if (events_encode(&answer, text, &head) == 0)
@@ -119,8 +123,15 @@ refuse_read(struct publisher *p, const struct address *to, uint64_t request,
 static enum answer_code
 code_of(int rc)
 {
-    return rc == -CAIRN_EDAMAGED || rc == -CAIRN_EOTHERLOG ? ANSWER_DAMAGED
-                                                           : ANSWER_UNKNOWN;
+    switch (-rc) {
+    case CAIRN_EDAMAGED:
+    case CAIRN_EOTHERLOG:
+    case CAIRN_EFORMAT:
+    case CAIRN_ENOTLOG:
+        return ANSWER_DAMAGED;
+    default:
+        return ANSWER_UNKNOWN;
+    }
 }
 
 /* ---- long polls -------------------------------------------------------- */
@@ -146,7 +157,7 @@ park(struct publisher *p, const struct address *to,
     if (poll == NULL || poll->texts == NULL) {
         if (poll != NULL)
             free_poll(poll);
-        refuse_read(p, to, request->request, ANSWER_BUSY, "no memory");
+        refuse_read(p, to, request->request, ANSWER_BUSY, 0, "no memory");
         return;
     }
     memcpy(poll->routing_id, to->routing_id, ROUTING_ID_LEN);
@@ -179,7 +190,7 @@ answer_read(struct publisher *p, const struct address *to,
     int rc;
 
     if (!get_watermark(p, &watermark, &err)) {
-        refuse_read(p, to, request->request, ANSWER_BUSY, err.text);
+        refuse_read(p, to, request->request, ANSWER_BUSY, 0, err.text);
         return true;
     }
     rc = query_run(p->reader, request, watermark, &p->scratch, &answer, &frames,
@@ -187,7 +198,8 @@ answer_read(struct publisher *p, const struct address *to,
     if (rc < 0) {
         message_clear(&frames);
         log_damage(p, &err);
-        refuse_read(p, to, request->request, code_of(rc), err.text);
+        refuse_read(p, to, request->request, code_of(rc),
+                    rc == -CAIRN_EDAMAGED ? answer.next : 0, err.text);
         return true;
     }
     if (may_wait && answer.event_count == 0 && answer.at_end &&
@@ -283,6 +295,24 @@ take_subscriptions(struct publisher *p)
     }
 }
 
+/* Says when the log can only be read, and when that is over. */
+static void
+look_at_writer(struct publisher *p)
+{
+    bool refused = reader_refused(p->reader);
+
+    if (refused == p->read_only)
+        return;
+    p->read_only = refused;
+    if (refused)
+        log_warn("log %s is READ-ONLY: it is damaged, and the writer has "
+                 "refused it (its lines say why).  What is whole is served; "
+                 "what is not is answered 'damaged'",
+                 p->log_dir);
+    else
+        log_info("log %s: the writer does not refuse it any more", p->log_dir);
+}
+
 /* Acts on the watermark if it has moved. */
 static void
 look_at_watermark(struct publisher *p)
@@ -290,7 +320,10 @@ look_at_watermark(struct publisher *p)
     uint64_t watermark;
     struct err err;
 
-    if (!get_watermark(p, &watermark, &err) || watermark == p->watermark)
+    if (!get_watermark(p, &watermark, &err))
+        return;
+    look_at_writer(p);
+    if (watermark == p->watermark)
         return;
     p->watermark = watermark;
     serve_polls(p, true);
@@ -346,11 +379,11 @@ take_read(struct publisher *p, const struct address *to,
 
     p->requests++;
     if (fault != NULL) {
-        refuse_read(p, to, request->request, ANSWER_INVALID, fault);
+        refuse_read(p, to, request->request, ANSWER_INVALID, 0, fault);
         return;
     }
     if (may_wait && p->poll_count == p->poll_max) {
-        refuse_read(p, to, request->request, ANSWER_BUSY,
+        refuse_read(p, to, request->request, ANSWER_BUSY, 0,
                     "queries.polls_max long polls are waiting");
         return;
     }
@@ -516,7 +549,7 @@ publisher_stop(void *self, struct daemon *daemon)
         struct poll *poll = p->polls[i];
         struct address to = { poll->routing_id, poll->delimiter };
 
-        refuse_read(p, &to, poll->request.request, ANSWER_STOPPING,
+        refuse_read(p, &to, poll->request.request, ANSWER_STOPPING, 0,
                     "the publisher is stopping; ask again");
         free_poll(poll);
     }
@@ -537,7 +570,8 @@ publisher_status(void *self, char *text, size_t len)
         (void)snprintf(text, len, "waiting for the log");
     else
         (void)snprintf(text, len,
-                       "serving up to position %" PRIu64 "; %" PRIu64
+                       "%sserving up to position %" PRIu64 "; %" PRIu64
                        " requests, %u long polls waiting",
+                       p->read_only ? "READ-ONLY, the log is damaged; " : "",
                        p->watermark, p->requests, p->poll_count);
 }

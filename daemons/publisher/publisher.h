@@ -34,6 +34,7 @@ struct publisher {
     struct sock live;      /* XPUB, public */
     struct sock doorbell;  /* SUB */
     uint64_t watermark;    /* the last one that was acted upon */
+    bool read_only;        /* the writer refuses the log */
     struct poll **polls;
     uint32_t poll_count, poll_max;
     uint64_t topics;       /* subscribed to on the live endpoint */

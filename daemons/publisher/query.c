@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "publisher/query.h"
 
-#include "base/text.h"
+#include <inttypes.h>
+
 #include "store/select.h"
 #include "wire/array.h"
 
@@ -13,36 +14,6 @@ query_scratch_free(struct query_scratch *scratch)
     free(scratch->bytes);
     free(scratch->addresses);
     *scratch = (struct query_scratch){ 0 };
-}
-
-/* ---- the request ------------------------------------------------------- */
-
-const char *
-query_check(struct read_request *r)
-{
-    if (r->direction > READ_BACKWARD)
-        return "direction: it is 0 (forward) or 1 (backward)";
-    if (r->from_kind > READ_FROM_TIME)
-        return "from: it is a number (0), from the end (1) or a time (2)";
-    if (r->direction == READ_BACKWARD && r->from_kind == READ_FROM_END)
-        return "from: reading backward begins at a number or a time";
-    for (uint32_t i = 0; i < r->selector_count; i++) {
-        const struct read_selector *s = &r->selectors[i];
-        const char *fault = name_fault(s->text, s->len);
-
-        if (s->kind != SELECT_STREAM && s->kind != SELECT_CATEGORY &&
-            s->kind != SELECT_TYPE && s->kind != SELECT_TAG)
-            return "selector: its kind is one of s, c, t, g";
-        if (fault != NULL)
-            return fault;
-    }
-    if (r->event_max == 0 || r->event_max > ANSWER_EVENTS_MAX)
-        r->event_max = ANSWER_EVENTS_MAX;
-    if (r->len_max == 0 || r->len_max > ANSWER_LEN_MAX)
-        r->len_max = ANSWER_LEN_MAX;
-    if (r->wait_ms > WAIT_MS_MAX)
-        r->wait_ms = WAIT_MS_MAX;
-    return NULL;
 }
 
 static bool
@@ -69,6 +40,7 @@ struct run {
     struct read_answer *answer;
     struct message *frames;
     uint32_t scanned;
+    uint64_t taken; /* position of the last event in the answer */
     struct err *err;
 };
 
@@ -89,11 +61,17 @@ take(struct run *run, const struct event *event)
         (run->answer->event_count > 0 &&
          s->len + event->record_len > run->request->len_max))
         return 0;
+    if (event_check_body(event) < 0)
+        return err_set(run->err, -CAIRN_EDAMAGED,
+                       "log %s: the data of the event at position %" PRIu64
+                       " does not fit its checksum",
+                       evlog_dir(reader_log(run->reader)), event->position);
     if (bytes_reserve(&s->bytes, &s->room, s->len + event->record_len) < 0)
         return err_sys(run->err, -ENOMEM, "answer");
     memcpy(s->bytes + s->len, event->record, event->record_len);
     s->len += event->record_len;
     run->answer->event_count++;
+    run->taken = event->position;
     return 1;
 }
 
@@ -114,6 +92,7 @@ struct chain {
     struct key key;
     uint64_t newest; /* address */
     uint64_t count;  /* its ordinal: so many events the chain has */
+    bool open_end;   /* it may have more, which the version table misses */
 };
 
 static int
@@ -130,8 +109,22 @@ open_chain(struct run *run, enum key_kind kind, struct span name,
         return rc;
     if (rc > 0 && key_link(&chain.key, &event, &link))
         chain.count = link.ordinal;
+    chain.open_end = reader_index_end(run->reader) > 0;
     *ret_chain = chain;
     return 0;
+}
+
+/* What is said instead of an end that may not be one. */
+static int
+unknown_end(struct run *run, const struct chain *chain)
+{
+    return err_set(run->err, -CAIRN_EDAMAGED,
+                   "log %s: it is damaged; of '%.*s' %" PRIu64 " events are "
+                   "known, but from position %" PRIu64 " on it cannot be told "
+                   "which belong to it: read the log by position",
+                   evlog_dir(reader_log(run->reader)), (int)chain->key.name.len,
+                   chain->key.name.p, chain->count,
+                   reader_index_end(run->reader));
 }
 
 /* The ordinal of the oldest event at or above a position; count + 1: none. */
@@ -211,27 +204,45 @@ take_at(struct run *run, uint64_t address, uint64_t *ret_position)
         : 1;
 }
 
-/* Reads a chain upward from an ordinal; *ordinal is where it stopped. */
+/*
+ * What is read is given, and the next request meets the damage: for rc < 0.
+ */
+static int
+stop_at_damage(const struct run *run, int rc)
+{
+    return rc == -CAIRN_EDAMAGED && run->answer->event_count > 0 ? 0 : rc;
+}
+
+/*
+ * Reads a chain upward from an ordinal; *ordinal is where it stopped.  Where a
+ * piece of it cannot be walked through, smaller ones are tried.
+ */
 static int
 read_chain_forward(struct run *run, const struct chain *chain,
                    uint64_t *ordinal, uint64_t *position)
 {
+    uint64_t chunk = WALK_CHUNK;
+
     while (*ordinal <= chain->count && !is_full(run)) {
         uint64_t left = chain->count - *ordinal;
         uint64_t want = run->request->event_max - run->answer->event_count;
         uint64_t high;
         int rc;
 
-        if (want > WALK_CHUNK)
-            want = WALK_CHUNK;
+        if (want > chunk)
+            want = chunk;
         high = *ordinal + (left < want - 1 ? left : want - 1);
         rc = collect(run, chain, *ordinal, high);
+        if (rc == -CAIRN_EDAMAGED && high > *ordinal) {
+            chunk = (high - *ordinal + 1) / 2;
+            continue;
+        }
         if (rc < 0)
-            return rc;
+            return stop_at_damage(run, rc);
         for (uint32_t i = run->scratch->address_count; i-- > 0;) {
             rc = take_at(run, run->scratch->addresses[i], position);
             if (rc <= 0)
-                return rc;
+                return stop_at_damage(run, rc);
             ++*ordinal;
         }
     }
@@ -243,16 +254,22 @@ static int
 read_chain_backward(struct run *run, const struct chain *chain,
                     uint64_t *ordinal, uint64_t *position)
 {
+    uint64_t chunk = WALK_CHUNK;
+
     while (*ordinal > 0 && !is_full(run)) {
-        uint64_t low = *ordinal > WALK_CHUNK ? *ordinal - WALK_CHUNK + 1 : 1;
+        uint64_t low = *ordinal > chunk ? *ordinal - chunk + 1 : 1;
         int rc = collect(run, chain, low, *ordinal);
 
+        if (rc == -CAIRN_EDAMAGED && low < *ordinal) {
+            chunk = (*ordinal - low + 1) / 2;
+            continue;
+        }
         if (rc < 0)
-            return rc;
+            return stop_at_damage(run, rc);
         for (uint32_t i = 0; i < run->scratch->address_count; i++) {
             rc = take_at(run, run->scratch->addresses[i], position);
             if (rc <= 0)
-                return rc;
+                return stop_at_damage(run, rc);
             --*ordinal;
         }
     }
@@ -293,6 +310,20 @@ start_version(struct run *run, const struct chain *chain, uint64_t *ret_version)
     }
 }
 
+/*
+ * Whether a read of a stream begins at a version that the version table knows,
+ * when it does not know all.
+ */
+static bool
+knows_version(const struct read_request *r, const struct chain *chain)
+{
+    if (r->from_kind != READ_FROM_NUMBER)
+        return false;
+    return r->direction == READ_FORWARD
+        ? r->from <= chain->count && chain->count > 0
+        : r->from > 0 && r->from <= chain->count;
+}
+
 static int
 read_stream(struct run *run)
 {
@@ -306,9 +337,11 @@ read_stream(struct run *run)
     if (rc < 0)
         return rc;
     run->answer->stream_version = chain.count;
+    if (chain.open_end && !knows_version(run->request, &chain))
+        return unknown_end(run, &chain);
     if (run->request->direction == READ_FORWARD) {
         rc = read_chain_forward(run, &chain, &version, &position);
-        run->answer->at_end = version > chain.count;
+        run->answer->at_end = version > chain.count && !chain.open_end;
     } else {
         rc = read_chain_backward(run, &chain, &version, &position);
         run->answer->at_end = version == 0;
@@ -354,7 +387,7 @@ static int
 read_ranges(struct run *run, uint64_t position)
 {
     const struct read_request *r = run->request;
-    struct cursor cursor;
+    struct cursor cursor = { .position = position };
     size_t len = 0;
     int rc = evlog_seek(reader_log(run->reader), position, run->watermark,
                         &cursor, run->err);
@@ -389,15 +422,14 @@ read_ranges(struct run *run, uint64_t position)
     }
     run->answer->next = cursor.position;
     run->answer->at_end = cursor.position > run->watermark;
-    /* What was read before the damage is given; the next request meets it. */
-    return rc < 0 && run->answer->event_count > 0 ? 0 : rc;
+    return stop_at_damage(run, rc);
 }
 
 static int
 scan_forward(struct run *run, uint64_t position)
 {
     struct evlog *log = reader_log(run->reader);
-    struct cursor cursor;
+    struct cursor cursor = { .position = position };
     int rc = evlog_seek(log, position, run->watermark, &cursor, run->err);
 
     while (rc == 0 && !is_full(run)) {
@@ -419,6 +451,7 @@ scan_forward(struct run *run, uint64_t position)
     }
     run->answer->next = cursor.position;
     run->answer->at_end = cursor.position > run->watermark;
+    rc = stop_at_damage(run, rc);
     return rc < 0 ? rc : finish_copied(run);
 }
 
@@ -451,13 +484,19 @@ collect_positions(struct run *run, uint64_t low, uint64_t high)
 static int
 scan_backward(struct run *run, uint64_t position)
 {
+    uint64_t chunk = WALK_CHUNK;
     int rc = 0;
 
     while (rc >= 0 && position > 0 && !is_full(run)) {
-        uint64_t low = position > WALK_CHUNK ? position - WALK_CHUNK + 1 : 1;
+        uint64_t low = position > chunk ? position - chunk + 1 : 1;
         uint64_t seen;
 
         rc = collect_positions(run, low, position);
+        if (rc == -CAIRN_EDAMAGED && low < position) {
+            chunk = (position - low + 1) / 2;
+            rc = 0;
+            continue;
+        }
         for (uint32_t i = run->scratch->address_count; rc >= 0 && i-- > 0;) {
             rc = take_at(run, run->scratch->addresses[i], &seen);
             if (rc <= 0)
@@ -469,6 +508,7 @@ scan_backward(struct run *run, uint64_t position)
     }
     run->answer->next = position;
     run->answer->at_end = position == 0;
+    rc = stop_at_damage(run, rc);
     return rc < 0 ? rc : finish_copied(run);
 }
 
@@ -536,9 +576,12 @@ read_chain(struct run *run, const struct chain *chain, uint64_t position)
 
         rc = chain_find(source, &chain->key, chain->newest, ordinal, &address,
                         &event, NULL, run->err);
-        if (rc < 0)
+        if (rc == 0)
+            run->answer->next = event.position;
+        else if (stop_at_damage(run, rc) == 0)
+            run->answer->next = forward ? run->taken + 1 : run->taken - 1;
+        else
             return rc;
-        run->answer->next = event.position;
     }
     return finish_copied(run);
 }
@@ -558,7 +601,8 @@ read_all(struct run *run)
         run->answer->at_end = true;
         return 0;
     }
-    rc = pick_chain(run, &chain);
+    /* A chain whose end is not known would hide events: look at all. */
+    rc = reader_index_end(run->reader) > 0 ? 0 : pick_chain(run, &chain);
     if (rc < 0)
         return rc;
     if (rc > 0)
@@ -568,6 +612,22 @@ read_all(struct run *run)
     if (r->selector_count == 0)
         return read_ranges(run, position);
     return scan_forward(run, position);
+}
+
+/* Says which positions are damaged, and sets `next` to where it goes on. */
+static void
+say_where(struct run *run)
+{
+    uint64_t damaged = run->answer->next, next;
+
+    if (evlog_behind_damage(reader_log(run->reader), damaged, run->watermark,
+                            &next, NULL) < 0)
+        return;
+    run->answer->next = next;
+    (void)err_wrap(run->err,
+                   "positions %" PRIu64 " to %" PRIu64 " are damaged and "
+                   "cannot be read, reading goes on at %" PRIu64,
+                   damaged, next - 1, next);
 }
 
 int
@@ -585,6 +645,7 @@ query_run(struct reader *reader, struct read_request *request,
         .frames = frames,
         .err = err,
     };
+    int rc;
 
     *ret_answer = (struct read_answer){
         .request = request->request,
@@ -597,12 +658,12 @@ query_run(struct reader *reader, struct read_request *request,
             .kind = (char)request->selectors[i].kind,
             .text = span_of(&request->selectors[i]),
         };
-    return reads_stream(request) ? read_stream(&run) : read_all(&run);
-}
-
-void
-query_go_on(struct read_request *request, const struct read_answer *answer)
-{
-    request->from = answer->next;
-    request->from_kind = READ_FROM_NUMBER;
+    if (reads_stream(request))
+        rc = read_stream(&run);
+    else
+        rc = read_all(&run);
+    if (rc == -CAIRN_EDAMAGED && request->direction == READ_FORWARD &&
+        !reads_stream(request) && ret_answer->next > 0)
+        say_where(&run);
+    return rc;
 }

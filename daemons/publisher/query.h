@@ -40,7 +40,8 @@ const char *query_check(struct read_request *request);
 /*
  * Answers a checked request up to the watermark: the header in *ret_answer,
  * the frames of events in `frames`, at most ANSWER_FRAMES_MAX.  0, or why the
- * log could not be read.
+ * log could not be read; where that is damage, `next` is the position at which
+ * it goes on, or 0.
  */
 int query_run(struct reader *reader, struct read_request *request,
               uint64_t watermark, struct query_scratch *scratch,

@@ -88,11 +88,10 @@ end(struct fixture *f)
 }
 
 static void
-finding(void *arg, const char *where, const char *what, uint64_t first,
-        uint64_t last)
+finding(void *arg, const struct verify_finding *f)
 {
-    (void)arg, (void)first, (void)last;
-    assert_true(where[0] != '\0' && what[0] != '\0');
+    (void)arg;
+    assert_true(f->segment[0] != '\0' && f->what[0] != '\0');
 }
 
 static bool

@@ -19,12 +19,13 @@
 #define FILE_LEN SEGMENT_LEN_MIN
 
 static void
-finding(void *arg, const char *where, const char *what, uint64_t first,
-        uint64_t last)
+finding(void *arg, const struct verify_finding *f)
 {
     (void)arg;
-    input_must(where[0] != '\0' && what[0] != '\0' && first <= last,
-               "a finding says where and what");
+    input_must(
+        f->segment[0] != '\0' && f->what[0] != '\0' &&
+            (f->last_position == 0 || f->first_position <= f->last_position),
+        "a finding says where and what");
 }
 
 static void

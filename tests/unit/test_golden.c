@@ -127,11 +127,10 @@ what_is_written_is_format_1_byte_for_byte(void **state)
 }
 
 static void
-finding(void *arg, const char *where, const char *what, uint64_t first,
-        uint64_t last)
+finding(void *arg, const struct verify_finding *f)
 {
-    (void)arg, (void)first, (void)last;
-    fail_msg("%s: %s", where, what);
+    (void)arg;
+    fail_msg("%s: %s", f->segment, f->what);
 }
 
 static void

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* request - the part of query that looks at a request before its answer. */
+#include "base/text.h"
+#include "publisher/query.h"
+#include "store/select.h"
+
+const char *
+query_check(struct read_request *r)
+{
+    if (r->direction > READ_BACKWARD)
+        return "direction: it is 0 (forward) or 1 (backward)";
+    if (r->from_kind > READ_FROM_TIME)
+        return "from: it is a number (0), from the end (1) or a time (2)";
+    if (r->direction == READ_BACKWARD && r->from_kind == READ_FROM_END)
+        return "from: reading backward begins at a number or a time";
+    for (uint32_t i = 0; i < r->selector_count; i++) {
+        const struct read_selector *s = &r->selectors[i];
+        const char *fault = name_fault(s->text, s->len);
+
+        if (s->kind != SELECT_STREAM && s->kind != SELECT_CATEGORY &&
+            s->kind != SELECT_TYPE && s->kind != SELECT_TAG)
+            return "selector: its kind is one of s, c, t, g";
+        if (fault != NULL)
+            return fault;
+    }
+    if (r->event_max == 0 || r->event_max > ANSWER_EVENTS_MAX)
+        r->event_max = ANSWER_EVENTS_MAX;
+    if (r->len_max == 0 || r->len_max > ANSWER_LEN_MAX)
+        r->len_max = ANSWER_LEN_MAX;
+    if (r->wait_ms > WAIT_MS_MAX)
+        r->wait_ms = WAIT_MS_MAX;
+    return NULL;
+}
+
+void
+query_go_on(struct read_request *request, const struct read_answer *answer)
+{
+    request->from = answer->next;
+    request->from_kind = READ_FROM_NUMBER;
+}
