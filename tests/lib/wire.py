@@ -11,8 +11,8 @@ NUMBERS = {"c": "b", "j": "h", "v": "H", "i": "i", "u": "I", "I": "q",
            "U": "Q", "f": "d"}
 
 FORMATS = {
-    "APPEND": (1, "vvA(UUuu)A(cvU)A(UUUUUUuvvvvvuu)"),
-    "APPENDED": (2, "vvA(UUvvuUUUuuu)A(U)A(uU)"),
+    "APPEND": (1, "vvA(UUuuvv)A(cvU)A(vvu)A(UUUUUUuvvvvvuu)"),
+    "APPENDED": (2, "vvA(UUvvuUUUuuuu)A(U)A(uccUU)"),
     "READ": (3, "vvUccUuuuA(cv)"),
     "EVENTS": (4, "vvUvvUUUu"),
     "PING": (5, "vvU"),
@@ -20,8 +20,8 @@ FORMATS = {
     "REFUSED": (7, "vvv"),
     "PROJECTION": (8, "vvUcUu"),
     "PROJECTED": (9, "vvUvvUUUUU"),
-    "SUBMIT": (16, "vvUA(Uuuu)A(cvU)"),
-    "OUTCOMES": (17, "vvA(UUvvuUUUuuu)A(U)A(uU)"),
+    "SUBMIT": (16, "vvUA(Uuuuvv)A(cvU)A(vvu)"),
+    "OUTCOMES": (17, "vvA(UUvvuUUUuuuu)A(U)A(uccUU)"),
     "HELLO": (18, "vvU"),
     "WELCOME": (19, "vvUUUuU"),
     "DOORBELL": (20, "vvUU"),
@@ -119,7 +119,8 @@ def halves(value):
 
 
 NIL = bytes(16)
-ANY, NONE, EXISTS, EXACT = range(4)
+ANY, NONE, EXISTS, EXACT, NO_EVENT, NO_MATCH = range(6)
+DRY_RUN = 1
 
 
 class Event:
@@ -141,49 +142,105 @@ class Event:
             self.content_type + b"".join(self.tags) + self.meta + self.data
 
 
+class Check:
+    """An expectation of a stream."""
+
+    def __init__(self, stream, expect, number=0):
+        self.stream, self.expect, self.number = stream.encode(), expect, number
+
+    def row(self):
+        return (self.expect, len(self.stream), self.number)
+
+    def items(self):
+        return []
+
+    def text(self):
+        return self.stream
+
+
+class Condition:
+    """Fails if any event behind `after` matches one of the items, each a pair
+    of types and tags; items None: if there is any event."""
+
+    def __init__(self, items=None, after=0):
+        self.expect = NO_EVENT if items is None else NO_MATCH
+        self.after = after
+        self.queries = [([t.encode() for t in types],
+                         [t.encode() for t in tags])
+                        for types, tags in items or []]
+
+    def row(self):
+        return (self.expect, len(self.queries), self.after)
+
+    def items(self):
+        return [(len(types), len(tags), sum(map(len, types + tags)))
+                for types, tags in self.queries]
+
+    def text(self):
+        return b"".join(bytes(map(len, types + tags)) + b"".join(types + tags)
+                        for types, tags in self.queries)
+
+
 class Command:
-    def __init__(self, events, checks=(), command=None):
+    """Checks are Check, Condition, or (stream, expectation, version)."""
+
+    def __init__(self, events, checks=(), command=None, show=0, dry_run=False):
         self.id = command or uuid.uuid4()
-        self.events = events
-        self.checks = [(s.encode(), expect, version)
-                       for s, expect, version in checks]
+        self.events, self.show = events, show
+        self.flags = DRY_RUN if dry_run else 0
+        self.checks = [Check(*c) if isinstance(c, tuple) else c
+                       for c in checks]
 
 
 def append(commands):
     """The frames of an APPEND."""
+    checks = [check for c in commands for check in c.checks]
     head = header(
         "APPEND",
-        [(*halves(c.id), len(c.checks), len(c.events)) for c in commands],
-        [(expect, len(stream), version)
-         for c in commands for stream, expect, version in c.checks],
+        [(*halves(c.id), len(c.checks), len(c.events), c.flags, c.show)
+         for c in commands],
+        [check.row() for check in checks],
+        [item for check in checks for item in check.items()],
         [e.row() for c in commands for e in c.events])
     body = b"".join(
-        b"".join(stream for stream, _, _ in c.checks) +
+        b"".join(check.text() for check in c.checks) +
         b"".join(e.text() for e in c.events) for c in commands)
     return [head, body]
 
 
 class Outcome:
-    def __init__(self, row, versions, failures, detail):
+    """`verdicts` are (check, holds, expectation, expected, actual)."""
+
+    def __init__(self, row, versions, verdicts, detail, records):
         self.id = uuid.UUID(bytes=struct.pack(">QQ", row[0], row[1]))
         self.code = CODES[row[2]]
         self.repeated = bool(row[3] & 1)
+        self.dry_run = bool(row[3] & 2)
+        self.more = bool(row[3] & 4)
         self.retry_ms, self.first, self.last, self.time_us = row[4:8]
-        self.versions, self.failures, self.detail = versions, failures, detail
+        self.versions, self.detail = versions, detail
+        self.verdicts = [(v[0], bool(v[1]), *v[2:]) for v in verdicts]
+        self.shown = event_records(records)
+
+    @property
+    def failures(self):
+        """Check and actual value of each check that does not hold."""
+        return [(v[0], v[4]) for v in self.verdicts if not v[1]]
 
 
 def outcomes(frames):
     """The outcomes in the frames of an APPENDED."""
-    rows, versions, failures = fields("APPENDED", frames[0])
+    rows, versions, verdicts = fields("APPENDED", frames[0])
     body, found = frames[1], []
     for row in rows:
-        n_versions, n_failures, n_detail = row[8:11]
+        n_versions, n_verdicts, n_detail, n_records = row[8:12]
         found.append(Outcome(row, [v for v, in versions[:n_versions]],
-                             failures[:n_failures],
-                             body[:n_detail].decode()))
-        versions, failures = versions[n_versions:], failures[n_failures:]
-        body = body[n_detail:]
-    if versions or failures or body:
+                             verdicts[:n_verdicts],
+                             body[:n_detail].decode(),
+                             body[n_detail:n_detail + n_records]))
+        versions, verdicts = versions[n_versions:], verdicts[n_verdicts:]
+        body = body[n_detail + n_records:]
+    if versions or verdicts or body:
         raise ValueError("something is left")
     return found
 
@@ -207,17 +264,21 @@ def events(frames):
     if answer["code"] != 0:
         answer["text"] = frames[1].decode()
         return answer, []
-    found = []
-    for frame in frames[1:]:
-        at = 0
-        while at < len(frame):
-            shape = struct.unpack_from("<I", frame, at + 4)[0]
-            if shape >> 24 == 4:
-                found.append(event(frame[at:]))
-            at += (shape & 0xFFFFFF) * 8
+    found = [e for frame in frames[1:] for e in event_records(frame)]
     if len(found) != answer["count"]:
         raise ValueError("another number of events")
     return answer, found
+
+
+def event_records(frame):
+    """The events among the records of a frame."""
+    at, found = 0, []
+    while at < len(frame):
+        shape = struct.unpack_from("<I", frame, at + 4)[0]
+        if shape >> 24 == 4:
+            found.append(event(frame[at:]))
+        at += (shape & 0xFFFFFF) * 8
+    return found
 
 
 def event(record):

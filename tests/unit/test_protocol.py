@@ -8,6 +8,7 @@ it: only for a new version of the protocol.
 """
 
 import os
+import struct
 import sys
 import uuid
 
@@ -16,6 +17,8 @@ sys.path.insert(0, os.path.join(HERE, "..", "lib"))
 import wire  # noqa: E402  pylint: disable=wrong-import-position
 
 VECTORS = os.path.join(HERE, "..", "data", "protocol-1", "vectors")
+GOLDEN = os.path.join(HERE, "..", "data", "format-1",
+                      "00000000000000000001.log")
 ID = uuid.UUID("018bcfe5-6800-7000-8000-000000000001")
 LOG = wire.halves(uuid.UUID("00112233-4455-4677-8899-aabbccddeeff"))
 
@@ -29,16 +32,32 @@ def vectors():
         wire.Event("stock-1", "Reserved"),
     ]
     checks = [("order-1", wire.EXACT, 4), ("customer-7", wire.EXISTS, 0)]
+    conditions = [
+        wire.Condition([(["Placed", "Paid"], ["customer:7"]),
+                        ([], ["shop:1", "day:3"]), (["Closed"], [])], 12),
+        ("stock-1", wire.NONE, 0), wire.Condition(None, 15)]
     second = uuid.UUID("018bcfe5-6800-7000-8000-000000000002")
     yield "append", wire.append([wire.Command(events, checks, ID),
                                  wire.Command(events[1:], (), second)])
+    yield "append-conditions", wire.append([
+        wire.Command(events[1:], conditions, ID, show=10),
+        wire.Command(events[1:], conditions[2:], second, dry_run=True)])
     outcomes = [
-        [(*wire.halves(ID), 0, 1, 0, 7, 8, 1700000000000000, 2, 0, 0),
-         (*wire.halves(second), 1, 0, 0, 0, 0, 0, 0, 1, 3)],
-        [(5,), (1,)], [(0, 9)]]
+        [(*wire.halves(ID), 0, 1, 0, 7, 8, 1700000000000000, 2, 0, 0, 0),
+         (*wire.halves(second), 1, 0, 0, 0, 0, 0, 0, 1, 3, 0)],
+        [(5,), (1,)], [(0, 0, 3, 4, 9)]]
     yield "appended", [wire.header("APPENDED", *outcomes), b"why"]
+    with open(GOLDEN, "rb") as file:
+        record = file.read()[704:]
+    record = record[:(struct.unpack_from("<I", record, 4)[0] & 0xFFFFFF) * 8]
+    yield "appended-conditions", [wire.header(
+        "APPENDED",
+        [(*wire.halves(ID), 1, 4, 0, 0, 0, 0, 0, 2, 0, len(record)),
+         (*wire.halves(second), 0, 2, 0, 17, 17, 0, 1, 1, 0, 0)],
+        [(3,)], [(0, 0, 5, 12, 16), (1, 0, 1, 0, 2), (0, 1, 4, 15, 0)]),
+        record]
     yield "busy", [wire.header(
-        "APPENDED", [(*wire.halves(ID), 6, 0, 250, 0, 0, 0, 0, 0, 4)], [],
+        "APPENDED", [(*wire.halves(ID), 6, 0, 250, 0, 0, 0, 0, 0, 4, 0)], [],
         []), b"full"]
     yield "read", wire.read(7, 1, 0, 100, 10, 65536, 1000,
                             [("c", "order"), ("t", "Placed")])
@@ -81,6 +100,12 @@ def every_vector_is_read():
             assert first.repeated and first.versions == [5, 1]
             assert second.code == "conflict" and second.failures == [(0, 9)]
             assert second.detail == "why"
+        if name == "appended-conditions":
+            first, second = wire.outcomes(frames)
+            assert first.failures == [(0, 16), (1, 2)] and first.more
+            assert [e["position"] for e in first.shown] == [1]
+            assert second.dry_run and second.versions == [3]
+            assert second.verdicts == [(0, True, wire.NO_EVENT, 15, 0)]
 
 
 if __name__ == "__main__":
