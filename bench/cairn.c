@@ -19,11 +19,12 @@ struct run {
 };
 
 static void
-on_outcome(void *arg, uint64_t tag, const struct wire_outcome *outcome,
-           bool reached)
+on_outcome(void *arg, uint64_t tag, const struct wire_command *command,
+           const struct wire_outcome *outcome, bool reached)
 {
     struct run *run = arg;
 
+    (void)command;
     (void)reached;
     if (outcome->code == ANSWER_ACCEPTED)
         run->accepted++;

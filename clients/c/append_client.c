@@ -126,39 +126,61 @@ append_client_resent(const struct append_client *client)
 
 /* ---- the queue --------------------------------------------------------- */
 
+/* Copies checks, their items behind them, and their texts to *text. */
+static void
+copy_checks(const struct wire_command *command, struct wire_check *checks,
+            uint8_t **text)
+{
+    struct wire_item *items = (void *)(checks + command->check_count);
+
+    for (uint32_t i = 0; i < command->check_count; i++) {
+        const struct wire_check *from = &command->checks[i];
+        uint8_t *start = *text;
+
+        *text = wire_check_put_text(start, from);
+        checks[i] = *from;
+        checks[i].stream = (char *)start;
+        checks[i].items = items;
+        start += from->stream_len;
+        for (uint32_t k = 0; k < from->item_count; k++) {
+            *items = from->items[k];
+            items++->text = start;
+            start += wire_item_text_len(&from->items[k]);
+        }
+    }
+}
+
 /* Copies a command into memory of its own. */
 static int
 copy_command(const struct wire_command *command, struct pending *pending)
 {
-    size_t len = command->check_count * sizeof *command->checks +
-        command->event_count * sizeof *command->events;
+    size_t items_len = 0, text_len = 0;
     struct wire_check *checks;
     struct wire_event *events;
     uint8_t *text;
 
-    for (uint32_t i = 0; i < command->check_count; i++)
-        len += command->checks[i].stream_len;
+    for (uint32_t i = 0; i < command->check_count; i++) {
+        items_len += command->checks[i].item_count * sizeof(struct wire_item);
+        text_len += (size_t)wire_check_text_len(&command->checks[i]);
+    }
     for (uint32_t i = 0; i < command->event_count; i++)
-        len += (size_t)wire_event_text_len(&command->events[i]);
-    pending->memory = malloc(len + 1);
+        text_len += (size_t)wire_event_text_len(&command->events[i]);
+    pending->memory =
+        malloc(command->check_count * sizeof *checks + items_len +
+               command->event_count * sizeof *events + text_len + 1);
     if (pending->memory == NULL)
         return -ENOMEM;
     checks = pending->memory;
-    events = (void *)(checks + command->check_count);
+    events = (void *)((uint8_t *)(checks + command->check_count) + items_len);
     text = (uint8_t *)(events + command->event_count);
-    for (uint32_t i = 0; i < command->check_count; i++) {
-        checks[i] = command->checks[i];
-        memcpy(text, checks[i].stream, checks[i].stream_len);
-        checks[i].stream = (char *)text;
-        text += checks[i].stream_len;
-    }
+    copy_checks(command, checks, &text);
     for (uint32_t i = 0; i < command->event_count; i++) {
-        size_t text_len = (size_t)wire_event_text_len(&command->events[i]);
+        size_t len = (size_t)wire_event_text_len(&command->events[i]);
 
         events[i] = command->events[i];
-        memcpy(text, events[i].text, text_len);
+        memcpy(text, events[i].text, len);
         events[i].text = text;
-        text += text_len;
+        text += len;
     }
     pending->command = *command;
     pending->command.checks = checks;
@@ -182,7 +204,8 @@ finish_one(struct append_client *c, struct pending *pending,
 {
     if (!pending->sent)
         c->unsent--;
-    c->on_outcome(c->arg, pending->tag, outcome, pending->reached);
+    c->on_outcome(c->arg, pending->tag, &pending->command, outcome,
+                  pending->reached);
     free(pending->memory);
     pending->memory = NULL;
 }
@@ -263,9 +286,7 @@ send_unsent(struct append_client *c)
     }
     if (rc == 0 && c->builder.command_count > 0)
         rc = send_message(c, from, c->count);
-    c->builder.command_count = c->builder.check_count = c->builder.event_count =
-        0;
-    c->builder.body_len = 0;
+    append_builder_clear(&c->builder);
     c->unsent_bytes = 0;
     return rc == -EAGAIN ? 0 : rc; /* just disconnected, or full: later */
 }

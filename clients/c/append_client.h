@@ -32,10 +32,11 @@ struct append_client_options {
 
 /*
  * Told once for each command, in any order.  `tag` is what was queued with it.
- * An outcome ANSWER_UNKNOWN means that the deadline has passed: `reached` says
- * whether the command may have arrived anywhere.  The outcome is borrowed.
+ * Command and outcome are borrowed.  An outcome ANSWER_UNKNOWN means that the deadline has passed: `reached` says
+ * whether the command may have arrived anywhere.
  */
 typedef void append_outcome_fn(void *arg, uint64_t tag,
+                               const struct wire_command *command,
                                const struct wire_outcome *outcome,
                                bool reached);
 

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "cairn/condition.h"
 #include "wire/array.h"
 
 static const char help[] =
@@ -21,11 +22,21 @@ static const char help[] =
     "Without: lines of JSON from standard input, an event each; fields: "
     "stream,\n"
     "type, data (or data_text, data_base64), meta, tags, id, correlation,\n"
-    "causation, schema, content_type, expect, checks, command, more.  A line "
-    "with\n"
-    "\"more\":true and the next belong to the same atomic commit.\n\n"
+    "causation, schema, content_type, expect, checks, fail_if, command, more.  "
+    "A\n"
+    "line with \"more\":true and the next belong to the same atomic "
+    "commit.\n\n"
     "  --expect WHAT     any, none, exists or a version of the stream\n"
     "  --check S=WHAT    the same of another stream; may be repeated\n"
+    "  --fail-if QUERY   not if an event matches; may be repeated.  QUERY:\n"
+    "                    '[types=X,Y] [tags=a:1,b:2] [or ...] [after=N]', all "
+    "of\n"
+    "                    the tags and any of the types, behind position N "
+    "(0);\n"
+    "                    'all [after=N]': any event; or JSON as in lines\n"
+    "  --show-conflict N print up to N of the events that were in the way\n"
+    "  --dry-run         say what would happen, check by check; store nothing\n"
+    "  --explain         the same as --dry-run\n"
     "  --meta JSON       metadata\n"
     "  --tag TAG         may be repeated\n"
     "  --content-type T  of DATA\n"
@@ -39,75 +50,8 @@ static const char help[] =
     "  --json            outcomes as lines of JSON\n";
 
 static void
-print_outcome_json(const struct wire_outcome *o, uint64_t line, bool reached)
-{
-    bool unreachable = o->code == ANSWER_UNKNOWN && !reached;
-    char id[UUID_TEXT_LEN + 1], time[32];
-
-    uuid_format(o->id, id);
-    printf("{\"outcome\":\"%s\",\"command\":\"%s\"",
-           unreachable ? "not reachable" : answer_name(o->code), id);
-    if (line > 0)
-        printf(",\"line\":%" PRIu64, line);
-    if (o->code == ANSWER_ACCEPTED) {
-        printf(",\"first\":%" PRIu64 ",\"last\":%" PRIu64
-               ",\"time\":\"%s\",\"repeated\":%s,\"versions\":[",
-               o->first_position, o->last_position,
-               time_format(o->time_us, time), o->repeated ? "true" : "false");
-        for (uint32_t i = 0; i < o->version_count; i++)
-            printf("%s%" PRIu64, i > 0 ? "," : "", o->versions[i]);
-        printf("]");
-    }
-    if (o->failure_count > 0) {
-        printf(",\"failed\":[");
-        for (uint32_t i = 0; i < o->failure_count; i++)
-            printf("%s{\"check\":%u,\"actual\":%" PRIu64 "}", i > 0 ? "," : "",
-                   o->failures[i].check, o->failures[i].actual);
-        printf("]");
-    }
-    if (o->detail_len > 0) {
-        printf(",\"detail\":");
-        json_print_text(stdout, o->detail, o->detail_len);
-    }
-    printf("}\n");
-}
-
-static void
-print_outcome(const struct append_run *run, const struct wire_outcome *o,
-              uint64_t line, bool reached)
-{
-    char where[32] = "";
-
-    if (run->cli->json) {
-        print_outcome_json(o, line, reached);
-        return;
-    }
-    if (run->lines)
-        (void)snprintf(where, sizeof where, "line %" PRIu64 ": ", line);
-    if (o->code == ANSWER_ACCEPTED && !run->lines) {
-        printf("%s: position %" PRIu64 ", version %" PRIu64 "\n",
-               o->repeated ? "repeated" : "accepted", o->last_position,
-               o->version_count > 0 ? o->versions[o->version_count - 1] : 0);
-    } else if (o->code == ANSWER_CONFLICT) {
-        fprintf(stderr, "cairn: %sconflict:", where);
-        for (uint32_t i = 0; i < o->failure_count; i++)
-            fprintf(stderr, "%s check %u: the stream is at version %" PRIu64,
-                    i > 0 ? ";" : "", o->failures[i].check,
-                    o->failures[i].actual);
-        fprintf(stderr, "; nothing of this commit was stored\n");
-    } else if (o->code == ANSWER_UNKNOWN) {
-        fprintf(stderr, "cairn: %s%s\n", where,
-                reached ? "outcome unknown: no answer in time; ask again "
-                          "with the same command id"
-                        : "not reachable: nothing was sent");
-    } else if (o->code != ANSWER_ACCEPTED) {
-        fprintf(stderr, "cairn: %s%s: %.*s\n", where, answer_name(o->code),
-                (int)o->detail_len, o->detail);
-    }
-}
-
-static void
-on_outcome(void *arg, uint64_t tag, const struct wire_outcome *o, bool reached)
+on_outcome(void *arg, uint64_t tag, const struct wire_command *command,
+           const struct wire_outcome *o, bool reached)
 {
     struct append_run *run = arg;
 
@@ -123,7 +67,7 @@ on_outcome(void *arg, uint64_t tag, const struct wire_outcome *o, bool reached)
         run->refused += o->code != ANSWER_CONFLICT && o->code != ANSWER_UNKNOWN;
         run->stop = run->stop || !run->options->keep_going;
     }
-    print_outcome(run, o, tag, reached);
+    outcome_print(run, command, o, tag, reached);
     if (run->lines)
         cli_progress(run->cli, "%s commits, %s events, %s repeated",
                      cli_number(run->commits), cli_number(run->events),
@@ -160,6 +104,8 @@ append_queue(struct append_run *run, struct line_commit *commit, uint64_t line)
 
     if (uuid_is_nil(command.id))
         command.id = new_command_id();
+    command.flags = run->options->dry_run ? COMMAND_FLAG_DRY_RUN : 0;
+    command.show = run->options->show;
     rc = append_client_queue(run->client, &command, line);
     if (rc < 0)
         fprintf(stderr, "cairn: %s\n", err_text(rc));
@@ -275,9 +221,23 @@ take_number(const char *option, const char *text, uint64_t max,
     return 0;
 }
 
+static int
+take_show(struct append_options *o, const char *value, struct err *err)
+{
+    uint32_t show = 0;
+    int rc = take_number("show-conflict", value, UINT16_MAX, &show, err);
+
+    if (rc == 0)
+        o->show = (uint16_t)show;
+    return rc;
+}
+
 enum {
     OPT_EXPECT = 256,
     OPT_CHECK,
+    OPT_FAIL_IF,
+    OPT_SHOW_CONFLICT,
+    OPT_DRY_RUN,
     OPT_META,
     OPT_TAG,
     OPT_CONTENT_TYPE,
@@ -294,6 +254,10 @@ enum {
 static const struct option long_options[] = {
     { "expect", required_argument, NULL, OPT_EXPECT },
     { "check", required_argument, NULL, OPT_CHECK },
+    { "fail-if", required_argument, NULL, OPT_FAIL_IF },
+    { "show-conflict", required_argument, NULL, OPT_SHOW_CONFLICT },
+    { "dry-run", no_argument, NULL, OPT_DRY_RUN },
+    { "explain", no_argument, NULL, OPT_DRY_RUN },
     { "meta", required_argument, NULL, OPT_META },
     { "tag", required_argument, NULL, OPT_TAG },
     { "content-type", required_argument, NULL, OPT_CONTENT_TYPE },
@@ -322,6 +286,13 @@ take_option(struct append_options *o, int c, const char *value, struct err *err)
         return 0;
     case OPT_CHECK:
         return take_check(o, value, err);
+    case OPT_FAIL_IF:
+        return condition_from_text(&o->commit, value, err);
+    case OPT_SHOW_CONFLICT:
+        return take_show(o, value, err);
+    case OPT_DRY_RUN:
+        o->dry_run = true;
+        return 0;
     case OPT_META:
         o->event.meta = value;
         o->event.meta_len = strlen(value);
@@ -400,6 +371,14 @@ print_summary(struct append_run *run)
         return;
     if (seconds < 0.001)
         seconds = 0.001;
+    if (run->options->dry_run) {
+        fprintf(stderr,
+                "dry run: %s commits with %s events would be accepted, %s had "
+                "been before; nothing was stored\n",
+                cli_number(run->commits), cli_number(run->events),
+                cli_number(run->repeated));
+        return;
+    }
     fprintf(stderr,
             "%s commits with %s events stored, %s repeated, in %.1f s "
             "(%.0f commits/s, %.0f events/s)",

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * append - what append.c (options, outcomes) and lines.c (standard input) of
- * the command share.
+ * append - what append.c (options), lines.c (standard input) and outcome.c
+ * (what became of it) of the command share.
  */
 #ifndef CAIRN_CLIENTS_APPEND_H
 #define CAIRN_CLIENTS_APPEND_H
@@ -20,7 +20,8 @@ struct append_options {
     struct uuid command;
     const char *tags[TAGS_MAX];
     struct line_commit commit; /* with its checks */
-    bool keep_going, quiet;
+    bool keep_going, quiet, dry_run;
+    uint16_t show; /* events of a conflict */
     uint32_t window;
 };
 
@@ -41,6 +42,13 @@ struct append_run {
 /* Queues a commit that began at this line, and empties it. */
 int append_queue(struct append_run *run, struct line_commit *commit,
                  uint64_t line);
+
+/* Says what became of a command that began at this line; 0: it is the only
+ * one. */
+void outcome_print(const struct append_run *run,
+                   const struct wire_command *command,
+                   const struct wire_outcome *outcome, uint64_t line,
+                   bool reached);
 
 /* Appends lines from standard input until it ends, or something is wrong. */
 int append_lines(struct append_run *run, struct err *err);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-#include "cairn/line.h"
+#include "cairn/condition.h"
 
 #include <inttypes.h>
 #include <time.h>
@@ -10,14 +10,8 @@
 #include "base/text.h"
 #include "wire/array.h"
 
-#define PARSE_FLAGS \
-    (JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL)
-
-/* Doubles hold every whole number up to here. */
-#define WHOLE_MAX 9007199254740992.0
-
 /* Content types of data that was given as JSON, as a text, in base64. */
-static const char *const default_types[] = {
+const char *const line_types[3] = {
     "application/json",
     "text/plain",
     "application/octet-stream",
@@ -198,12 +192,81 @@ line_add_check(struct line_commit *c, const char *stream, size_t stream_len,
     return put(c, stream, stream_len) < 0 ? err_sys(err, -ENOMEM, "checks") : 0;
 }
 
+int
+line_begin_condition(struct line_commit *c, enum expect expect, uint64_t after,
+                     struct err *err)
+{
+    if (array_reserve(&c->checks, &c->check_room, c->check_count + UINT64_C(1),
+                      sizeof *c->checks) < 0)
+        return err_sys(err, -ENOMEM, "fail_if");
+    c->checks[c->check_count++] = (struct wire_check){
+        .expect = (uint8_t)expect,
+        .version = after,
+        .items = (void *)(uintptr_t)c->item_count, /* until the end */
+    };
+    return 0;
+}
+
+/* Adds the texts of names behind their lengths; -ENOMEM. */
+static int
+put_names(struct line_commit *c, struct wire_item *item,
+          const struct span *names, uint32_t count, bool lengths)
+{
+    int rc = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        uint8_t len = (uint8_t)names[i].len;
+
+        if (lengths)
+            rc |= put(c, &len, 1);
+        else
+            rc |= put(c, names[i].p, len);
+        item->names_len += lengths ? len : 0;
+    }
+    return rc;
+}
+
+int
+line_add_item(struct line_commit *c, const struct span *types,
+              uint32_t type_count, const struct span *tags, uint32_t tag_count,
+              struct err *err)
+{
+    struct wire_item *item;
+    int rc = 0;
+
+    for (uint32_t i = 0; rc == 0 && i < type_count; i++)
+        rc = check_name("fail_if: type", types[i].p, types[i].len, false, err);
+    for (uint32_t i = 0; rc == 0 && i < tag_count; i++)
+        rc = check_name("fail_if: tag", tags[i].p, tags[i].len, false, err);
+    if (rc < 0)
+        return rc;
+    if (array_reserve(&c->items, &c->item_room, c->item_count + UINT64_C(1),
+                      sizeof *c->items) < 0)
+        return err_sys(err, -ENOMEM, "fail_if");
+    c->checks[c->check_count - 1].item_count++;
+    item = &c->items[c->item_count++];
+    *item = (struct wire_item){
+        .type_count = (uint16_t)type_count,
+        .tag_count = (uint16_t)tag_count,
+        .text = (const uint8_t *)c->text_len, /* an offset until the end */
+    };
+    rc |= put_names(c, item, types, type_count, true);
+    rc |= put_names(c, item, tags, tag_count, true);
+    rc |= put_names(c, item, types, type_count, false);
+    rc |= put_names(c, item, tags, tag_count, false);
+    return rc == 0 ? 0 : err_sys(err, -ENOMEM, "fail_if");
+}
+
 struct wire_command
 line_finish(struct line_commit *c)
 {
-    for (uint32_t i = 0; i < c->check_count; i++)
+    for (uint32_t i = 0; i < c->check_count; i++) {
         c->checks[i].stream =
             (const char *)c->text + (uintptr_t)c->checks[i].stream;
+        c->checks[i].items = c->items + (uintptr_t)c->checks[i].items;
+    }
+    for (uint32_t i = 0; i < c->item_count; i++)
+        c->items[i].text = c->text + (uintptr_t)c->items[i].text;
     for (uint32_t i = 0; i < c->event_count; i++)
         c->events[i].text = c->text + (uintptr_t)c->events[i].text;
     return (struct wire_command){
@@ -220,7 +283,7 @@ line_clear(struct line_commit *c)
 {
     c->command = (struct uuid){ { 0 } };
     c->more = false;
-    c->check_count = c->event_count = 0;
+    c->check_count = c->item_count = c->event_count = 0;
     c->text_len = 0;
 }
 
@@ -228,6 +291,7 @@ void
 line_free(struct line_commit *c)
 {
     free(c->checks);
+    free(c->items);
     free(c->events);
     free(c->text);
     *c = (struct line_commit){ 0 };
@@ -285,18 +349,6 @@ get_uuid(struct reading *r, const char *field, struct uuid *ret_id)
     return 0;
 }
 
-static int
-get_whole(json_t *value, uint64_t *ret_number)
-{
-    double number = json_real_value(value);
-
-    if (!json_is_real(value) || number < 0 || number > WHOLE_MAX ||
-        number != (double)(uint64_t)number)
-        return -EINVAL;
-    *ret_number = (uint64_t)number;
-    return 0;
-}
-
 int
 expect_parse(const char *text, enum expect *ret_expect, uint64_t *ret_version)
 {
@@ -317,7 +369,7 @@ get_expect(struct reading *r, const char *field, json_t *value,
 {
     if (value == NULL)
         return 0;
-    if (json_is_real(value) && get_whole(value, ret_version) == 0) {
+    if (json_is_real(value) && json_whole(value, ret_version) == 0) {
         *ret_expect = WIRE_EXPECT_EXACT;
         return 0;
     }
@@ -336,7 +388,8 @@ get_schema(struct reading *r)
     json_t *value = json_object_get(r->root, "schema");
     uint64_t number = 1;
 
-    if (value != NULL && (get_whole(value, &number) < 0 || number > UINT32_MAX))
+    if (value != NULL &&
+        (json_whole(value, &number) < 0 || number > UINT32_MAX))
         return bad(r, "schema", "it must be a number from 0 to 4294967295");
     r->event.schema = (uint32_t)number;
     return 0;
@@ -426,7 +479,7 @@ get_data(struct reading *r)
     if (rc == 0)
         rc = get_bytes(r, data, &r->event.data, &r->event.data_len,
                        &r->made_data, &given);
-    r->event.content_type = given < 0 ? "" : default_types[given];
+    r->event.content_type = given < 0 ? "" : line_types[given];
     return rc;
 }
 
@@ -463,6 +516,7 @@ check_fields(struct reading *r)
         "meta",         "tags",     "id",      "correlation", "causation",
         "schema",       "expect",   "checks",  "command",     "more",
         "content_type", "position", "version", "time",        "time_us",
+        "fail_if",
     };
     const char *name;
     json_t *value;
@@ -537,7 +591,11 @@ read_line(struct reading *r, struct line_commit *c)
     if (rc == 0 && r->expect != WIRE_EXPECT_ANY)
         rc = line_add_check(c, r->event.stream, strlen(r->event.stream),
                             r->expect, r->version, r->err);
-    return rc < 0 ? rc : get_checks(r, c);
+    if (rc == 0)
+        rc = get_checks(r, c);
+    return rc < 0
+        ? rc
+        : condition_from_json(c, json_object_get(r->root, "fail_if"), r->err);
 }
 
 int
@@ -548,7 +606,7 @@ line_parse(struct line_commit *commit, const char *line, size_t len,
     json_error_t error;
     int rc;
 
-    r.root = json_loadb(line, len, PARSE_FLAGS, &error);
+    r.root = json_loadb(line, len, LINE_JSON_FLAGS, &error);
     if (r.root == NULL)
         return err_set(err, -EINVAL, "column %d: not valid JSON: %s",
                        error.column, error.text);
@@ -566,7 +624,7 @@ struct uuid
 line_command(const char *line, size_t len, bool *ret_more)
 {
     struct uuid command = { { 0 } };
-    json_t *root = json_loadb(line, len, PARSE_FLAGS, NULL);
+    json_t *root = json_loadb(line, len, LINE_JSON_FLAGS, NULL);
     json_t *value = json_object_get(root, "command");
 
     *ret_more = json_is_true(json_object_get(root, "more"));
@@ -576,166 +634,4 @@ line_command(const char *line, size_t len, bool *ret_more)
         command = (struct uuid){ { 0 } };
     json_decref(root);
     return command;
-}
-
-/* ---- writing ----------------------------------------------------------- */
-
-void
-json_print_text(FILE *out, const char *text, size_t len)
-{
-    const char *start = text, *end = text + len;
-    bool valid = utf8_valid(text, len);
-
-    putc('"', out);
-    for (const char *p = text; p < end; p++) {
-        unsigned char c = (unsigned char)*p;
-        bool plain = c >= 0x20 && c != '"' && c != '\\' && (c < 0x80 || valid);
-
-        if (plain)
-            continue;
-        fwrite(start, 1, (size_t)(p - start), out);
-        start = p + 1;
-        if (c >= 0x80)
-            fputs("\xef\xbf\xbd", out);
-        else if (c == '\n')
-            fputs("\\n", out);
-        else if (c == '"' || c == '\\')
-            fprintf(out, "\\%c", c);
-        else
-            fprintf(out, "\\u%04x", c);
-    }
-    fwrite(start, 1, (size_t)(end - start), out);
-    putc('"', out);
-}
-
-char *
-time_format(uint64_t time_us, char buf[32])
-{
-    time_t seconds = (time_t)(time_us / 1000000);
-    struct tm tm;
-    size_t len;
-
-    if (gmtime_r(&seconds, &tm) == NULL) {
-        (void)snprintf(buf, 32, "?");
-        return buf;
-    }
-    len = strftime(buf, 32, "%Y-%m-%dT%H:%M:%S", &tm);
-    (void)snprintf(buf + len, 32 - len, ".%06uZ",
-                   (unsigned)(time_us % 1000000));
-    return buf;
-}
-
-static void
-print_uuid(FILE *out, const char *name, struct uuid id)
-{
-    char text[UUID_TEXT_LEN + 1];
-
-    if (uuid_is_nil(id))
-        return;
-    uuid_format(id, text);
-    fprintf(out, ",\"%s\":\"%s\"", name, text);
-}
-
-/* Whether bytes can stand in a line of JSON as they are. */
-static bool
-is_json_line(struct span data)
-{
-    json_t *value;
-
-    if (data.len == 0 || memchr(data.p, '\n', data.len) != NULL ||
-        memchr(data.p, '\r', data.len) != NULL || !utf8_valid(data.p, data.len))
-        return false;
-    value = json_loadb(data.p, data.len, PARSE_FLAGS | JSON_DECODE_ANY, NULL);
-    json_decref(value);
-    return value != NULL;
-}
-
-static void
-print_base64(FILE *out, struct span data)
-{
-    size_t room =
-        sodium_base64_encoded_len(data.len, sodium_base64_VARIANT_ORIGINAL);
-    char *text = malloc(room);
-
-    if (text == NULL)
-        abort();
-    (void)sodium_bin2base64(text, room, (const uint8_t *)data.p, data.len,
-                            sodium_base64_VARIANT_ORIGINAL);
-    fprintf(out, "\"%s\"", text);
-    free(text);
-}
-
-/* How bytes are written: 0 as JSON, 1 as a text, 2 in base64. */
-static int
-form_of(struct span data, bool may_be_json)
-{
-    if (may_be_json && is_json_line(data))
-        return 0;
-    return utf8_valid(data.p, data.len) ? 1 : 2;
-}
-
-static void
-print_bytes(FILE *out, const char *name, struct span data, int form)
-{
-    static const char *const suffixes[] = { "", "_text", "_base64" };
-
-    fprintf(out, ",\"%s%s\":", name, suffixes[form]);
-    if (form == 0)
-        fwrite(data.p, 1, data.len, out);
-    else if (form == 1)
-        json_print_text(out, data.p, data.len);
-    else
-        print_base64(out, data);
-}
-
-static bool
-is_type(struct span content_type, const char *name)
-{
-    return content_type.len == strlen(name) &&
-        memcmp(content_type.p, name, content_type.len) == 0;
-}
-
-/* Data, and its content type unless reading the line would give the same. */
-static void
-print_data(FILE *out, const struct event *e)
-{
-    int form = form_of(e->data, is_type(e->content_type, default_types[0]));
-
-    if (e->data.len > 0 ? !is_type(e->content_type, default_types[form])
-                        : e->content_type.len > 0) {
-        fputs(",\"content_type\":", out);
-        json_print_text(out, e->content_type.p, e->content_type.len);
-    }
-    if (e->data.len > 0)
-        print_bytes(out, "data", e->data, form);
-}
-
-void
-line_print(FILE *out, const struct event *e)
-{
-    char time[32];
-
-    fprintf(out, "{\"position\":%" PRIu64 ",\"stream\":", e->position);
-    json_print_text(out, e->stream.p, e->stream.len);
-    fprintf(out, ",\"version\":%" PRIu64 ",\"type\":", e->version);
-    json_print_text(out, e->type.p, e->type.len);
-    fprintf(out, ",\"time\":\"%s\",\"time_us\":%" PRIu64,
-            time_format(e->time_us, time), e->time_us);
-    print_uuid(out, "id", e->id);
-    print_uuid(out, "correlation", e->correlation_id);
-    print_uuid(out, "causation", e->causation_id);
-    if (e->schema != 1)
-        fprintf(out, ",\"schema\":%u", e->schema);
-    for (uint32_t i = 0; i < e->tag_count; i++) {
-        struct span tag = event_tag_link(e, i).name;
-
-        fputs(i == 0 ? ",\"tags\":[" : ",", out);
-        json_print_text(out, tag.p, tag.len);
-        if (i + 1 == e->tag_count)
-            putc(']', out);
-    }
-    if (e->meta.len > 0)
-        print_bytes(out, "meta", e->meta, form_of(e->meta, true));
-    print_data(out, e);
-    fputs("}\n", out);
 }

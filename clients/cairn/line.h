@@ -19,6 +19,9 @@
  *   expect              "any", "none", "exists" or a version: of this stream
  *   checks              an object: stream names and expectations, of streams
  *                       that are only checked
+ *   fail_if             a condition, or an array of some: "all", or an object
+ *                       of items (an array of objects of types and tags, or
+ *                       "all") and after (a position; 0)
  *   command             UUID of the command
  *   more                true: the next line belongs to the same commit
  *
@@ -40,9 +43,11 @@ struct line_commit {
     struct uuid command; /* nil: none was given */
     bool more;           /* of the last line */
     struct wire_check *checks;
+    struct wire_item *items; /* of checks; their pointers are indices */
     struct wire_event *events;
     uint32_t check_count, check_room, event_count, event_room;
-    uint8_t *text; /* of checks and events; their pointers are offsets */
+    uint32_t item_count, item_room;
+    uint8_t *text; /* of all of them; their pointers are offsets */
     size_t text_len, text_room;
 };
 
@@ -84,9 +89,22 @@ int line_add_check(struct line_commit *commit, const char *stream,
                    size_t stream_len, enum expect expect, uint64_t version,
                    struct err *err);
 
+/* Adds a condition without items; line_add_item() adds one to the last. */
+int line_begin_condition(struct line_commit *commit, enum expect expect,
+                         uint64_t after, struct err *err);
+int line_add_item(struct line_commit *commit, const struct span *types,
+                  uint32_t type_count, const struct span *tags,
+                  uint32_t tag_count, struct err *err);
+
 /* "any", "none", "exists" or a number. */
 int expect_parse(const char *text, enum expect *ret_expect,
                  uint64_t *ret_version);
+
+/* Content types of data that was given as JSON, as a text, in base64. */
+extern const char *const line_types[3];
+
+/* Writes an event as a JSON object. */
+void json_print_event(FILE *out, const struct event *event);
 
 /* Writes an event as a line of JSON. */
 void line_print(FILE *out, const struct event *event);

@@ -21,6 +21,14 @@ group_holding(const struct appender *ap, uint64_t address)
     return NULL;
 }
 
+uint64_t
+appender_group_of(const struct appender *ap, uint64_t address)
+{
+    const struct group_buf *group = group_holding(ap, address);
+
+    return group == NULL ? 0 : group->number;
+}
+
 int
 appender_event_at(void *self, uint64_t address, struct event *ret_event,
                   struct err *err)
@@ -38,9 +46,9 @@ appender_event_at(void *self, uint64_t address, struct event *ret_event,
     return 0;
 }
 
-static int
-commit_at(struct appender *ap, uint64_t address, struct commit *ret_commit,
-          struct err *err)
+int
+appender_commit_at(struct appender *ap, uint64_t address,
+                   struct commit *ret_commit, struct err *err)
 {
     const struct group_buf *group = group_holding(ap, address);
     uint64_t at;
@@ -54,10 +62,9 @@ commit_at(struct appender *ap, uint64_t address, struct commit *ret_commit,
     return 0;
 }
 
-/* The newest event of a key: 1 and its address, or 0. */
-static int
-find_newest(struct appender *ap, const struct key *key, uint64_t *ret_address,
-            struct err *err)
+int
+appender_find_newest(struct appender *ap, const struct key *key,
+                     uint64_t *ret_address, struct err *err)
 {
     const struct group_buf *both[2] = { ap->open, ap->closed };
 
@@ -78,91 +85,14 @@ find_newest(struct appender *ap, const struct key *key, uint64_t *ret_address,
     return table_find(ap->table, key, &ap->source, ret_address, err);
 }
 
-static struct key
-key_of(const struct appender *ap, enum key_kind kind, struct span name)
+struct key
+appender_key(const struct appender *ap, enum key_kind kind, struct span name)
 {
     return (struct key){ kind, name, table_hash(ap->table, kind, name) };
 }
 
-/* ---- idempotency ------------------------------------------------------- */
-
-/* Looks for an id in a set of offsets into the segment of `base`. */
-static int
-find_id_in(struct appender *ap, const struct id_set *set, uint64_t base,
-           struct uuid id, uint64_t *ret_address, struct err *err)
-{
-    uint32_t probe = 0, offset;
-
-    while (id_set_candidate(set, id, &probe, &offset)) {
-        struct commit commit;
-        uint64_t address = address_of(address_segment(base), offset);
-        int rc = commit_at(ap, address, &commit, err);
-
-        if (rc < 0)
-            return rc;
-        if (uuid_equal(commit.command_id, id)) {
-            *ret_address = address;
-            return 1;
-        }
-    }
-    return 0;
-}
-
-/* The commit that a command id has become, durable or not: 1, or 0. */
-static int
-find_id(struct appender *ap, struct uuid id, uint64_t *ret_address,
-        struct err *err)
-{
-    const struct group_buf *both[2] = { ap->open, ap->closed };
-    uint64_t last = ap->active.info.number - 1;
-    int rc;
-
-    for (int i = 0; i < 2; i++) {
-        if (both[i] == NULL || both[i]->len == 0)
-            continue;
-        rc = find_id_in(ap, &both[i]->ids, both[i]->address, id, ret_address,
-                        err);
-        if (rc != 0)
-            return rc;
-    }
-    rc = find_id_in(ap, &ap->active.ids, address_of(last + 1, 0), id,
-                    ret_address, err);
-    if (rc != 0 || last == 0 || !id_times_may_hold(&ap->old_times, id))
-        return rc;
-    if (ap->full.fd >= 0) {
-        struct id_times before = { ap->full.info.ids_time_max_ms,
-                                   ap->full.info.ids_other_count };
-
-        rc = find_id_in(ap, &ap->full.ids, address_of(last, 0), id, ret_address,
-                        err);
-        if (rc != 0)
-            return rc;
-        return ids_find(ap->ids, id, last - 1, before, ret_address, err);
-    }
-    return ids_find(ap->ids, id, last, ap->old_times, ret_address, err);
-}
-
-/* Whether two events say the same, whatever the writer stamped on them. */
-static bool
-same_content(const struct event *a, const struct event *b)
-{
-    const struct event_record *ra = (const void *)a->record;
-    const struct event_record *rb = (const void *)b->record;
-    size_t text_at = sizeof *ra + a->tag_count * sizeof(struct link_disk);
-
-    return a->record_len == b->record_len && a->tag_count == b->tag_count &&
-        a->schema == b->schema && uuid_equal(a->id, b->id) &&
-        uuid_equal(a->correlation_id, b->correlation_id) &&
-        uuid_equal(a->causation_id, b->causation_id) &&
-        a->stream.len == b->stream.len && a->type.len == b->type.len &&
-        a->content_type.len == b->content_type.len &&
-        a->meta.len == b->meta.len && a->data.len == b->data.len &&
-        memcmp((const uint8_t *)ra + text_at, (const uint8_t *)rb + text_at,
-               a->record_len - text_at) == 0;
-}
-
-static int
-add_version(struct appender *ap, uint64_t version)
+int
+appender_add_version(struct appender *ap, uint64_t version)
 {
     if (ap->version_count == ap->version_capacity) {
         uint32_t capacity =
@@ -176,149 +106,6 @@ add_version(struct appender *ap, uint64_t version)
         ap->version_capacity = capacity;
     }
     ap->versions[ap->version_count++] = version;
-    return 0;
-}
-
-/* Notes the version of the stream of a stored event, for its outcome. */
-static int
-recall_version(struct appender *ap, const struct event *event, uint64_t address,
-               struct err *err)
-{
-    struct key key = key_of(ap, KEY_STREAM, event->stream);
-    struct overlay_entry *entry;
-    int rc = overlay_find(&ap->scratch, &key, &ap->source, &entry, err);
-
-    if (rc == 0) {
-        rc = overlay_add(&ap->scratch, &key, address, false, &entry);
-        if (rc == 0) {
-            entry->result = ap->version_count;
-            rc = add_version(ap, event->version);
-        }
-        if (rc < 0)
-            (void)err_sys(err, rc, "outcome");
-    } else if (rc > 0) {
-        ap->versions[entry->result] = event->version;
-        rc = 0;
-    }
-    return rc;
-}
-
-/* The number of the group in memory that holds an address; 0: durable. */
-static uint64_t
-pending_group(const struct appender *ap, uint64_t address)
-{
-    const struct group_buf *group = group_holding(ap, address);
-
-    return group == NULL ? 0 : group->number;
-}
-
-/*
- * Fills in the outcome of the commit at `address` for the same command sent
- * again as `sent`, or says that its content is another.
- */
-static int
-recall(struct appender *ap, const struct commit *sent, uint64_t address,
-       struct append_result *result, struct err *err)
-{
-    const uint8_t *sent_at = sent->record + sizeof(struct commit_record);
-    struct commit stored;
-    uint64_t at = address + sizeof(struct commit_record);
-    int rc = commit_at(ap, address, &stored, err);
-
-    if (rc < 0)
-        return rc;
-    result->group = pending_group(ap, address);
-    result->code = APPEND_OTHER_CONTENT;
-    if (stored.event_count != sent->event_count ||
-        stored.commit_len != sent->commit_len)
-        return 0;
-    overlay_clear(&ap->scratch);
-    for (uint32_t i = 0; i < stored.event_count; i++) {
-        struct event event, again;
-
-        rc = appender_event_at(ap, at, &event, err);
-        if (rc < 0)
-            return rc;
-        if (event_view(sent_at, RECORD_LEN_MAX, &again) < 0 ||
-            !same_content(&event, &again)) {
-            ap->version_count = 0; /* there is no outcome to tell */
-            return 0;
-        }
-        rc = recall_version(ap, &event, at, err);
-        if (rc < 0)
-            return rc;
-        at += event.record_len;
-        sent_at += again.record_len;
-    }
-    result->code = APPEND_ACCEPTED;
-    result->repeated = true;
-    result->first_position = stored.first_position;
-    result->last_position = stored.first_position + stored.event_count - 1;
-    result->time_us = stored.time_us;
-    return 0;
-}
-
-/* ---- checks ------------------------------------------------------------ */
-
-static bool
-check_passes(const struct append_check *check, uint64_t actual)
-{
-    switch (check->kind) {
-    case EXPECT_NONE:
-        return actual == 0;
-    case EXPECT_EXISTS:
-        return actual > 0;
-    case EXPECT_EXACT:
-        return actual == check->version;
-    case EXPECT_ANY:
-    default:
-        return true;
-    }
-}
-
-static int
-add_failure(struct appender *ap, struct append_failure failure)
-{
-    if (ap->failure_count == ap->failure_capacity) {
-        uint32_t capacity =
-            ap->failure_capacity == 0 ? 16 : ap->failure_capacity * 2;
-        struct append_failure *failures =
-            reallocarray(ap->failures, capacity, sizeof *failures);
-
-        if (failures == NULL)
-            return -ENOMEM;
-        ap->failures = failures;
-        ap->failure_capacity = capacity;
-    }
-    ap->failures[ap->failure_count++] = failure;
-    return 0;
-}
-
-/* Notes every check that fails. */
-static int
-run_checks(struct appender *ap, const struct append_check *checks,
-           uint32_t check_count, struct err *err)
-{
-    for (uint32_t i = 0; i < check_count; i++) {
-        struct key key;
-        struct event event = { .version = 0 };
-        uint64_t address;
-        int rc;
-
-        if (checks[i].kind == EXPECT_ANY)
-            continue;
-        key = key_of(ap, KEY_STREAM, checks[i].stream);
-        rc = find_newest(ap, &key, &address, err);
-        if (rc > 0)
-            rc = appender_event_at(ap, address, &event, err);
-        if (rc == 0 && !check_passes(&checks[i], event.version)) {
-            rc = add_failure(ap, (struct append_failure){ i, event.version });
-            if (rc < 0)
-                (void)err_sys(err, rc, "checks");
-        }
-        if (rc < 0)
-            return rc;
-    }
     return 0;
 }
 
@@ -341,7 +128,7 @@ extend_key(struct appender *ap, const struct key *key, uint64_t address,
     if (found > 0)
         newest = (*ret_entry)->address;
     else if (found == 0)
-        rc = find_newest(ap, key, &newest, err);
+        rc = appender_find_newest(ap, key, &newest, err);
     if (rc < 0)
         return rc;
     if (key->kind != KEY_TYPE) {
@@ -380,7 +167,7 @@ note_version(struct appender *ap, struct overlay_entry *entry, uint64_t version)
     }
     entry->mark = ap->commit_serial;
     entry->result = ap->version_count;
-    return add_version(ap, version);
+    return appender_add_version(ap, version);
 }
 
 /* Stamps the event that lies at `at` of the open group. */
@@ -405,7 +192,7 @@ stamp_event(struct appender *ap, uint32_t at, uint32_t commit_at_byte,
     r->time_us = le64_of(time_us);
     r->commit_back = le32_of(at - commit_at_byte);
 
-    key = key_of(ap, KEY_STREAM, event->stream);
+    key = appender_key(ap, KEY_STREAM, event->stream);
     rc = extend_key(ap, &key, address, 0, &link, &entry, err);
     if (rc < 0)
         return rc;
@@ -414,14 +201,14 @@ stamp_event(struct appender *ap, uint32_t at, uint32_t commit_at_byte,
     if (rc < 0)
         return err_sys(err, rc, "outcome");
     for (uint32_t i = 0; i < event->tag_count; i++) {
-        key = key_of(ap, KEY_TAG, event_tag_link(event, i).name);
+        key = appender_key(ap, KEY_TAG, event_tag_link(event, i).name);
         rc = extend_key(ap, &key, address, (uint8_t)i, &link, &entry, err);
         if (rc < 0)
             return rc;
         disk = link_encode(&link);
         memcpy(links + i * sizeof disk, &disk, sizeof disk);
     }
-    key = key_of(ap, KEY_TYPE, event->type);
+    key = appender_key(ap, KEY_TYPE, event->type);
     rc = extend_key(ap, &key, address, 0, &link, &entry, err);
     if (rc < 0)
         return rc;
@@ -476,6 +263,8 @@ stamp_commit(struct appender *ap, const struct commit *commit,
     return 0;
 }
 
+/* ---- deciding ---------------------------------------------------------- */
+
 /* The newest group that is not settled, on whose fate a refusal may hang. */
 static uint64_t
 newest_pending(const struct appender *ap)
@@ -485,59 +274,86 @@ newest_pending(const struct appender *ap)
     return ap->closed != NULL ? ap->closed->number : 0;
 }
 
+uint64_t
+appender_head(const struct appender *ap)
+{
+    if (ap->open->len > 0)
+        return ap->open->last_position;
+    return ap->closed != NULL ? ap->closed->last_position : ap->tail.position;
+}
+
+/* What would become of a command whose checks hold, and stores nothing. */
+static int
+foretell(struct appender *ap, const struct commit *commit,
+         struct append_result *result, struct err *err)
+{
+    result->code = group_foresee(ap, commit);
+    if (result->code != APPEND_ACCEPTED)
+        return 0;
+    result->group = newest_pending(ap);
+    result->first_position = appender_head(ap) + 1;
+    result->last_position = appender_head(ap) + commit->event_count;
+    return repeats_foretell(ap, commit, err);
+}
+
+/* A command that is not a repeat: its checks, and then its events. */
+static int
+decide_new(struct appender *ap, const struct append_request *request,
+           const struct commit *commit, struct append_result *result,
+           struct err *err)
+{
+    int rc = checks_run(ap, request, result, err);
+
+    if (rc < 0)
+        return rc;
+    if (result->code == APPEND_CONFLICT) {
+        result->group = newest_pending(ap);
+        control_count(ap->control, COUNT_CONFLICTS, !request->dry_run);
+    }
+    if (result->code != APPEND_ACCEPTED)
+        return 0;
+    if (request->dry_run)
+        return foretell(ap, commit, result, err);
+    result->code = group_reserve(ap, commit);
+    return result->code == APPEND_ACCEPTED
+        ? stamp_commit(ap, commit, result, err)
+        : 0;
+}
+
 int
-appender_append(struct appender *ap, const uint8_t *data, uint32_t len,
-                const struct append_check *checks, uint32_t check_count,
+appender_append(struct appender *ap, const struct append_request *request,
                 struct append_result *result, struct err *err)
 {
     struct commit commit;
     uint64_t address;
-    int rc = commit_check_unstamped(data, len, &commit);
+    int rc =
+        commit_check_unstamped(request->commit, request->commit_len, &commit);
 
-    *result = (struct append_result){ .code = APPEND_ACCEPTED };
-    ap->version_count = ap->failure_count = 0;
+    *result = (struct append_result){ .code = APPEND_ACCEPTED,
+                                      .dry_run = request->dry_run };
+    ap->version_count = ap->verdict_count = 0;
     if (rc < 0)
         return err_set(err, rc, "not a well-formed commit");
     if (ap->failed)
         return err_set(err, -EIO, "log %s: something failed before", ap->dir);
-    rc = find_id(ap, commit.command_id, &address, err);
-    if (rc < 0)
-        goto fail;
+    rc = repeats_find(ap, commit.command_id, &address, err);
     if (rc > 0) {
-        rc = recall(ap, &commit, address, result, err);
-        if (rc < 0)
-            goto fail;
-        control_count(ap->control, COUNT_REPEATED, result->repeated);
-        goto done;
+        rc = repeats_recall(ap, &commit, address, result, err);
+        control_count(ap->control, COUNT_REPEATED,
+                      result->repeated && !request->dry_run);
+    } else if (rc == 0) {
+        rc = decide_new(ap, request, &commit, result, err);
     }
-    rc = run_checks(ap, checks, check_count, err);
-    if (rc < 0)
-        goto fail;
-    if (ap->failure_count > 0) {
-        control_count(ap->control, COUNT_CONFLICTS, 1);
-        result->code = APPEND_CONFLICT;
-        result->group = newest_pending(ap);
-        result->failures = ap->failures;
-        result->failure_count = ap->failure_count;
-        goto done;
+    if (rc < 0) {
+        ap->failed = true; /* what is in memory may be half done */
+        return rc;
     }
-    result->code = group_reserve(ap, &commit);
     if (result->code == APPEND_GROUP_FULL || result->code == APPEND_NOT_READY)
         return 0;
-    if (result->code == APPEND_ACCEPTED) {
-        rc = stamp_commit(ap, &commit, result, err);
-        if (rc < 0)
-            goto fail;
-    }
-done:
     control_count(ap->control, COUNT_COMMANDS, 1);
     result->versions = ap->versions;
     result->version_count = ap->version_count;
     return 0;
-
-fail:
-    ap->failed = true; /* what is in memory may be half done */
-    return rc;
 }
 
 /* ---- small questions --------------------------------------------------- */

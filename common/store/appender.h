@@ -39,6 +39,9 @@ struct appender_options {
     uint64_t checkpoint_bytes; /* log bytes between checkpoints of the table */
     uint64_t table_slots;      /* of a new table; a power of two */
     bool accept_tail_loss;     /* cut an ambiguous end of the log off */
+    uint32_t scan_max;         /* events that the conditions of one command, and
+                            showing what made checks fail, look at at most */
+    uint32_t show_bytes;       /* of events that are shown with a conflict */
 };
 
 /* Sensible values; see config/writer.conf. */
@@ -99,23 +102,55 @@ enum expect_kind {
     EXPECT_NONE = 1,   /* the stream must not exist */
     EXPECT_EXISTS = 2, /* it must exist, at whatever version */
     EXPECT_EXACT = 3,  /* it must be at this version; 0: must not exist */
+    /* Conditions: of the whole log behind a position. */
+    EXPECT_NO_EVENT = 4, /* there must be none */
+    EXPECT_NO_MATCH = 5, /* none must match a query */
+};
+
+/*
+ * An alternative of a query: it matches events of one of the types, if there
+ * are any, with all of the tags.  No name may be there twice.
+ */
+struct query_item {
+    const struct span *types, *tags;
+    uint32_t type_count, tag_count;
 };
 
 struct append_check {
-    struct span stream;
+    struct span stream; /* unless it is a condition */
     enum expect_kind kind;
-    uint64_t version; /* for EXPECT_EXACT */
+    uint64_t version; /* for EXPECT_EXACT; of a condition: the position */
+    const struct query_item *items; /* for EXPECT_NO_MATCH */
+    uint32_t item_count;
 };
 
-struct append_failure {
-    uint32_t check;  /* which one, from 0 */
-    uint64_t actual; /* version of the stream */
+/* How a check came out. */
+struct append_verdict {
+    uint32_t check; /* which one, from 0 */
+    bool holds;
+    uint8_t kind;      /* enum expect_kind, as in the check */
+    uint64_t expected; /* its version */
+    uint64_t actual;   /* version of the stream; of a condition the position of
+                          the newest event in its way, 0: none */
+};
+
+/* A command: [commit, commit + commit_len) is an unstamped commit
+ * (store/record.h). */
+struct append_request {
+    const uint8_t *commit;
+    uint32_t commit_len;
+    const struct append_check *checks;
+    uint32_t check_count;
+    bool dry_run;  /* decide, but store nothing */
+    uint32_t show; /* events of a conflict to show at most */
 };
 
 enum append_code {
     APPEND_ACCEPTED,
     APPEND_CONFLICT,
     APPEND_OTHER_CONTENT, /* the command id has taken effect with other events */
+    APPEND_ABOVE_HEAD,    /* a condition begins behind the end of the log */
+    APPEND_SCAN_TOO_LONG, /* options.scan_max were not enough to decide */
     APPEND_TOO_LARGE,     /* for any group or segment */
     APPEND_NO_SPACE,
     APPEND_GROUP_FULL, /* close the open group, and ask again */
@@ -126,29 +161,38 @@ enum append_code {
 struct append_result {
     enum append_code code;
     bool repeated; /* the stored outcome of an earlier try */
+    bool dry_run;  /* what would be; nothing was stored */
     uint64_t first_position, last_position, time_us;
     /* New version of each stream, in the order in which they first appear in
      * the commit; borrowed until the next call. */
     const uint64_t *versions;
     uint32_t version_count;
-    const struct append_failure *failures; /* every one; borrowed likewise */
-    uint32_t failure_count;
+    /* Of every check that fails; of a dry run, of every check.  Borrowed
+     * likewise. */
+    const struct append_verdict *verdicts;
+    uint32_t verdict_count;
+    /* The events that made checks fail, oldest first, whole records; borrowed
+     * likewise.  With `more` there may be more, but none before the last. */
+    const uint8_t *records;
+    uint32_t records_len;
+    bool more;
+    /* For ABOVE_HEAD and SCAN_TOO_LONG: which check and item, from 0. */
+    uint32_t bad_check, bad_item;
     /* The group that must settle before this may be told: 0 if none. */
     uint64_t group;
 };
 
 /*
- * Decides one command: [commit, commit + commit_len) is an unstamped commit
- * (store/record.h).  Idempotency first, then all checks, then the events are
- * stamped and copied into the open group.
+ * Decides one command.  Idempotency first, then all checks, then the events
+ * are stamped and copied into the open group.  Everything is held against the
+ * log with the groups in memory.
  *
  *   -CAIRN_ERECORD  not a well-formed commit; nothing happened
  *   others          the log could not be read, or no memory
  */
-int appender_append(struct appender *appender, const uint8_t *commit,
-                    uint32_t commit_len, const struct append_check *checks,
-                    uint32_t check_count, struct append_result *ret_result,
-                    struct err *err);
+int appender_append(struct appender *appender,
+                    const struct append_request *request,
+                    struct append_result *ret_result, struct err *err);
 
 /* Commits in the open group. */
 uint32_t appender_open_commits(const struct appender *appender);

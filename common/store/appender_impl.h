@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * appender_impl - what the files of the appender share: appender.c (deciding
- * and stamping), group.c (making durable), housekeeping.c (jobs), recovery.c
- * (starting).  Nobody else includes this.
+ * and stamping), repeats.c (commands that come again), checks.c and causes.c
+ * (what commands require, and the events that are in the way), group.c (making
+ * durable), housekeeping.c (jobs), recovery.c (starting).  Nobody else
+ * includes this.
  */
 #ifndef CAIRN_STORE_APPENDER_IMPL_H
 #define CAIRN_STORE_APPENDER_IMPL_H
@@ -48,6 +50,19 @@ struct group_buf {
     struct id_set ids;
 };
 
+/* An event that made a check fail. */
+struct cause {
+    uint64_t position, address;
+};
+
+/* Memory for events that are shown; kept for the next time. */
+struct causes {
+    struct cause *found;
+    uint32_t count, capacity;
+    uint8_t *records;
+    size_t records_len, records_capacity;
+};
+
 struct appender {
     const struct sys *sys;
     char dir[PATH_LEN_MAX];
@@ -88,13 +103,89 @@ struct appender {
     struct overlay scratch; /* streams of a repeated commit */
     uint64_t *versions;
     uint32_t version_count, version_capacity;
-    struct append_failure *failures;
-    uint32_t failure_count, failure_capacity;
+    struct append_verdict *verdicts;
+    uint32_t verdict_count, verdict_capacity;
+    struct causes causes;
 };
 
 /* An event that is durable, open or closed; for struct event_source. */
 int appender_event_at(void *self, uint64_t address, struct event *ret_event,
                       struct err *err);
+
+/* A commit likewise. */
+int appender_commit_at(struct appender *appender, uint64_t address,
+                       struct commit *ret_commit, struct err *err);
+
+/* The number of the group in memory that holds an address; 0: durable. */
+uint64_t appender_group_of(const struct appender *appender, uint64_t address);
+
+/* The position of the last event, durable or not. */
+uint64_t appender_head(const struct appender *appender);
+
+struct key appender_key(const struct appender *appender, enum key_kind kind,
+                        struct span name);
+
+/* The newest event of a key, durable or not: 1 and its address, or 0. */
+int appender_find_newest(struct appender *appender, const struct key *key,
+                         uint64_t *ret_address, struct err *err);
+
+/* Adds a version to the outcome; -ENOMEM. */
+int appender_add_version(struct appender *appender, uint64_t version);
+
+/* ---- commands that come again ------------------------------------------ */
+
+/* The commit that a command id has become, durable or not: 1, or 0. */
+int repeats_find(struct appender *appender, struct uuid id,
+                 uint64_t *ret_address, struct err *err);
+
+/*
+ * Fills in the outcome of the commit at `address` for the same command sent
+ * again as `sent`, or says that its content is another.
+ */
+int repeats_recall(struct appender *appender, const struct commit *sent,
+                   uint64_t address, struct append_result *result,
+                   struct err *err);
+
+/* Fills in the versions that the streams of a commit would get. */
+int repeats_foretell(struct appender *appender, const struct commit *sent,
+                     struct err *err);
+
+/* ---- checks ------------------------------------------------------------ */
+
+/*
+ * Holds all checks of a command against the log, durable or not: result->code
+ * is APPEND_ACCEPTED, or why not, with verdicts and, if asked for, records.
+ */
+int checks_run(struct appender *appender, const struct append_request *request,
+               struct append_result *result, struct err *err);
+
+/*
+ * The newest event behind `floor` that an item of a query matches: its
+ * position, or 0.  *left is lowered by the events that had to be looked at; 1
+ * if it was not enough, and nothing is decided.
+ */
+int query_newest(struct appender *appender, const struct query_item *item,
+                 uint64_t floor, uint32_t *left, uint64_t *ret_position,
+                 struct err *err);
+
+/* Whether an item of a query matches an event. */
+bool query_matches(const struct query_item *item, const struct event *event);
+
+/* The tag of an item with the fewest events, and its newest event: 1; or 0 if
+ * no event behind `floor` has all of its tags. */
+int query_rarest_tag(struct appender *appender, const struct query_item *item,
+                     uint64_t floor, struct key *ret_key, uint64_t *ret_address,
+                     struct event *ret_event, struct err *err);
+
+/*
+ * Collects the events that made checks fail, as request->show and the options
+ * bound it, into the result.
+ */
+int causes_collect(struct appender *appender,
+                   const struct append_request *request,
+                   struct append_result *result, struct err *err);
+
+/* ---- groups ------------------------------------------------------------ */
 
 /* Gives both group buffers their memory; -ENOMEM. */
 int groups_init(struct appender *appender);
@@ -105,6 +196,13 @@ void groups_free(struct appender *appender);
  * its address; APPEND_ACCEPTED, or why not.
  */
 enum append_code group_reserve(struct appender *appender,
+                               const struct commit *commit);
+
+/*
+ * Whether a commit could ever be stored as things are: APPEND_ACCEPTED,
+ * APPEND_TOO_LARGE or APPEND_NO_SPACE.  Changes nothing.
+ */
+enum append_code group_foresee(const struct appender *appender,
                                const struct commit *commit);
 
 /* Notes a durable commit of the active segment in its index and ids. */

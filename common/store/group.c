@@ -49,6 +49,15 @@ next_start(const struct appender *ap, uint64_t *ret_address,
     }
 }
 
+/* Keys that the version table may have to hold with one commit more. */
+static uint64_t
+keys_wanted(const struct appender *ap, const struct commit *commit)
+{
+    return table_key_count(ap->table) + commit->key_max +
+        ap->open->overlay.count +
+        (ap->closed == NULL ? 0 : ap->closed->overlay.count);
+}
+
 /*
  * Makes sure that the version table can take what is in memory and one commit
  * more, for settling must not fail.
@@ -56,9 +65,7 @@ next_start(const struct appender *ap, uint64_t *ret_address,
 static enum append_code
 table_reserve(struct appender *ap, const struct commit *commit)
 {
-    uint64_t keys = table_key_count(ap->table) + commit->key_max +
-        ap->open->overlay.count +
-        (ap->closed == NULL ? 0 : ap->closed->overlay.count);
+    uint64_t keys = keys_wanted(ap, commit);
 
     if (keys <= table_room(table_slot_count(ap->table)))
         return APPEND_ACCEPTED;
@@ -94,16 +101,50 @@ group_start(struct appender *ap, uint64_t address, bool begins_segment)
         ap->prepared = false;
 }
 
+/* Whether a commit fits into any group at all. */
+static bool
+fits_a_group(const struct appender *ap, const struct commit *commit)
+{
+    uint64_t len = sizeof(struct group_header) + (uint64_t)commit->commit_len;
+    uint64_t whole = segment_data_end(ap->options.segment_len) - SECTOR_LEN;
+
+    return len <= ap->options.group_len_max && len <= whole;
+}
+
+enum append_code
+group_foresee(const struct appender *ap, const struct commit *commit)
+{
+    uint64_t len = sizeof(struct group_header) + (uint64_t)commit->commit_len;
+    uint64_t address, segment_len;
+
+    if (!fits_a_group(ap, commit))
+        return APPEND_TOO_LARGE;
+    if (ap->grow_failed &&
+        keys_wanted(ap, commit) > table_room(table_slot_count(ap->table)))
+        return APPEND_NO_SPACE;
+    next_start(ap, &address, &segment_len);
+    if (ap->open->len > 0) {
+        address = ap->open->address + align_up(ap->open->len, SECTOR_LEN);
+        if (ap->open->begins_segment)
+            segment_len = ap->options.segment_len;
+    }
+    /* What is full now may have been made by then, unless it is known that
+     * it cannot. */
+    return len > segment_data_end(segment_len) - address_offset(address) &&
+            (ap->prepare_failed || ap->seal_failed)
+        ? APPEND_NO_SPACE
+        : APPEND_ACCEPTED;
+}
+
 enum append_code
 group_reserve(struct appender *ap, const struct commit *commit)
 {
     uint64_t len = sizeof(struct group_header) + (uint64_t)commit->commit_len;
-    uint64_t address, segment_len, room, whole;
+    uint64_t address, segment_len, room;
     enum append_code code;
 
     next_start(ap, &address, &segment_len);
-    whole = segment_data_end(ap->options.segment_len) - SECTOR_LEN;
-    if (len > ap->options.group_len_max || len > whole)
+    if (!fits_a_group(ap, commit))
         return APPEND_TOO_LARGE;
     code = table_reserve(ap, commit);
     if (code != APPEND_ACCEPTED)

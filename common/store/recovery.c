@@ -19,6 +19,8 @@ const struct appender_options appender_defaults = {
     .checkpoint_bytes = UINT64_C(64) << 20,
     .table_slots = UINT64_C(65536),
     .accept_tail_loss = false,
+    .scan_max = 10000,
+    .show_bytes = UINT32_C(64) << 10,
 };
 
 /* ---- the directory ----------------------------------------------------- */
@@ -603,7 +605,9 @@ appender_close(struct appender **appender, struct err *err)
     groups_free(ap);
     overlay_free(&ap->scratch);
     free(ap->versions);
-    free(ap->failures);
+    free(ap->verdicts);
+    free(ap->causes.found);
+    free(ap->causes.records);
     if (ap->lock_fd >= 0)
         sys_call(ap->sys, close, ap->lock_fd);
     free(ap);

@@ -8,7 +8,10 @@
 #define HELLO_FORMAT "vvU"
 #define WELCOME_FORMAT "vvUUUuU"
 #define DOORBELL_FORMAT "vvUU"
-#define SUBMIT_FORMAT "vvUA(Uuuu)A(cvU)"
+#define SUBMIT_FORMAT "vvUA(Uuuuvv)" CHECK_FORMAT
+
+#define SUBMIT_ELEMENTS_MAX \
+    (COMMANDS_PER_MESSAGE_MAX + CHECKS_PER_MESSAGE_MAX + ITEMS_PER_MESSAGE_MAX)
 
 #define COMMIT_UNIT 8u
 
@@ -97,18 +100,19 @@ doorbell_decode(zmq_msg_t *header, struct doorbell *ret_doorbell)
 struct submit_fields {
     uint16_t version, kind;
     uint64_t gateway, token;
-    uint32_t check_count, names_len, commit_len;
-    int8_t expect;
-    uint16_t name_len;
-    uint64_t stream_version;
+    uint32_t check_count, texts_len, commit_len;
+    uint16_t flags, show;
+    struct check_fields check;
 };
 
 static tpl_node *
 submit_map(struct submit_fields *f)
 {
     return image_map(SUBMIT_FORMAT, &f->version, &f->kind, &f->gateway,
-                     &f->token, &f->check_count, &f->names_len, &f->commit_len,
-                     &f->expect, &f->name_len, &f->stream_version);
+                     &f->token, &f->check_count, &f->texts_len, &f->commit_len,
+                     &f->flags, &f->show, &f->check.expect, &f->check.len,
+                     &f->check.number, &f->check.type_count,
+                     &f->check.tag_count, &f->check.names_len);
 }
 
 static int
@@ -117,7 +121,7 @@ unpack_submit(tpl_node *node, struct submit_fields *f,
 {
     int rc = 0;
 
-    batch->command_count = batch->check_count = 0;
+    batch->command_count = 0;
     (void)tpl_unpack(node, 0);
     batch->gateway = f->gateway;
     while (rc == 0 && tpl_unpack(node, 1) > 0) {
@@ -128,49 +132,38 @@ unpack_submit(tpl_node *node, struct submit_fields *f,
             batch->commands[batch->command_count++] = (struct submit_command){
                 .token = f->token,
                 .check_count = f->check_count,
-                .names_len = f->names_len,
+                .texts_len = f->texts_len,
                 .commit_len = f->commit_len,
+                .flags = f->flags,
+                .show = f->show,
             };
     }
-    while (rc == 0 && tpl_unpack(node, 2) > 0) {
-        rc = array_reserve(&batch->checks, &batch->check_room,
-                           batch->check_count + UINT64_C(1),
-                           sizeof *batch->checks);
-        if (rc == 0)
-            batch->checks[batch->check_count++] = (struct wire_check){
-                .stream_len = f->name_len,
-                .expect = (uint8_t)f->expect,
-                .version = f->stream_version,
-            };
-    }
-    return rc;
+    return rc < 0 ? rc : check_list_unpack(&batch->checks, node, 2, &f->check);
 }
 
 static int
 share_out(struct submit_batch *batch, const uint8_t *body, size_t body_len)
 {
-    uint64_t check = 0, at = 0;
+    struct check_cursor cursor = { 0 };
+    uint64_t at = 0;
 
     for (uint32_t i = 0; i < batch->command_count; i++) {
         struct submit_command *c = &batch->commands[i];
-        uint64_t names = 0, padded = align_up(c->names_len, COMMIT_UNIT);
+        uint64_t start = at, padded = align_up(c->texts_len, COMMIT_UNIT);
 
-        if (c->check_count > batch->check_count - check ||
-            padded + c->commit_len > body_len - at)
+        if (padded + c->commit_len > body_len - at)
             return -CAIRN_EMESSAGE;
-        c->checks = batch->checks + check;
-        for (uint32_t k = 0; k < c->check_count; k++) {
-            struct wire_check *w = &batch->checks[check++];
-
-            if (names + w->stream_len > c->names_len)
-                return -CAIRN_EMESSAGE;
-            w->stream = (const char *)body + at + names;
-            names += w->stream_len;
-        }
-        c->commit = body + at + padded;
-        at += padded + c->commit_len;
+        c->checks = batch->checks.checks + cursor.check;
+        if (check_list_share(&batch->checks, &cursor, c->check_count, body,
+                             start + c->texts_len, &at) < 0 ||
+            at != start + c->texts_len)
+            return -CAIRN_EMESSAGE;
+        c->commit = body + start + padded;
+        at = start + padded + c->commit_len;
     }
-    return check == batch->check_count && at == body_len ? 0 : -CAIRN_EMESSAGE;
+    return check_list_shared(&batch->checks, &cursor) && at == body_len
+        ? 0
+        : -CAIRN_EMESSAGE;
 }
 
 int
@@ -178,8 +171,7 @@ submit_decode(zmq_msg_t *header, zmq_msg_t *body, struct submit_batch *batch)
 {
     struct submit_fields f = { 0 };
     tpl_node *node = submit_map(&f);
-    int rc = image_load(node, SUBMIT_FORMAT, header,
-                        COMMANDS_PER_MESSAGE_MAX + CHECKS_PER_MESSAGE_MAX);
+    int rc = image_load(node, SUBMIT_FORMAT, header, SUBMIT_ELEMENTS_MAX);
 
     if (rc == 0)
         rc = unpack_submit(node, &f, batch);
@@ -194,45 +186,42 @@ void
 submit_batch_free(struct submit_batch *batch)
 {
     free(batch->commands);
-    free(batch->checks);
+    check_list_free(&batch->checks);
     *batch = (struct submit_batch){ 0 };
 }
 
 int
 submit_builder_add(struct submit_builder *b, uint64_t token,
-                   const struct wire_check *checks, uint32_t check_count,
-                   uint32_t commit_len, uint8_t **ret_commit)
+                   const struct wire_command *from, uint32_t commit_len,
+                   uint8_t **ret_commit)
 {
-    uint64_t names_len = 0, padded;
-    uint8_t *names;
+    uint64_t texts_len = 0, padded;
+    uint8_t *out;
     int rc;
 
-    for (uint32_t i = 0; i < check_count; i++)
-        names_len += checks[i].stream_len;
-    padded = align_up(names_len, COMMIT_UNIT);
+    for (uint32_t i = 0; i < from->check_count; i++)
+        texts_len += wire_check_text_len(&from->checks[i]);
+    padded = align_up(texts_len, COMMIT_UNIT);
     rc = array_reserve(&b->commands, &b->command_room,
                        b->command_count + UINT64_C(1), sizeof *b->commands);
     if (rc == 0)
-        rc = array_reserve(&b->checks, &b->check_room,
-                           (uint64_t)b->check_count + check_count,
-                           sizeof *b->checks);
-    if (rc == 0)
         rc = bytes_reserve(&b->body, &b->body_room,
                            b->body_len + (size_t)padded + commit_len);
+    if (rc == 0)
+        rc = check_list_add(&b->checks, from->checks, from->check_count);
     if (rc < 0)
         return rc;
-    names = b->body + b->body_len;
-    for (uint32_t i = 0; i < check_count; i++) {
-        b->checks[b->check_count++] = checks[i];
-        memcpy(names, checks[i].stream, checks[i].stream_len);
-        names += checks[i].stream_len;
-    }
-    memset(names, 0, (size_t)(padded - names_len));
+    out = b->body + b->body_len;
+    for (uint32_t i = 0; i < from->check_count; i++)
+        out = wire_check_put_text(out, &from->checks[i]);
+    memset(out, 0, (size_t)(padded - texts_len));
     b->commands[b->command_count++] = (struct submit_command){
         .token = token,
-        .check_count = check_count,
-        .names_len = (uint32_t)names_len,
+        .check_count = from->check_count,
+        .texts_len = (uint32_t)texts_len,
         .commit_len = commit_len,
+        .flags = from->flags,
+        .show = from->show,
     };
     *ret_commit = b->body + b->body_len + padded;
     b->body_len += (size_t)padded + commit_len;
@@ -247,16 +236,13 @@ pack_submit(tpl_node *node, struct submit_fields *f,
     for (uint32_t i = 0; i < b->command_count; i++) {
         f->token = b->commands[i].token;
         f->check_count = b->commands[i].check_count;
-        f->names_len = b->commands[i].names_len;
+        f->texts_len = b->commands[i].texts_len;
         f->commit_len = b->commands[i].commit_len;
+        f->flags = b->commands[i].flags;
+        f->show = b->commands[i].show;
         (void)tpl_pack(node, 1);
     }
-    for (uint32_t i = 0; i < b->check_count; i++) {
-        f->expect = (int8_t)b->checks[i].expect;
-        f->name_len = b->checks[i].stream_len;
-        f->stream_version = b->checks[i].version;
-        (void)tpl_pack(node, 2);
-    }
+    check_list_pack(&b->checks, node, 2, &f->check);
 }
 
 int
@@ -267,17 +253,12 @@ submit_builder_finish(struct submit_builder *b, uint64_t gateway,
                                .kind = KIND_SUBMIT,
                                .gateway = gateway };
     tpl_node *node = submit_map(&f);
-    zmq_msg_t header;
     int rc;
 
     pack_submit(node, &f, b);
-    rc = image_dump(node, &header);
-    image_free(node);
-    if (rc == 0) {
-        message_move(message, &header);
-        rc = message_add(message, b->body, b->body_len);
-    }
-    b->command_count = b->check_count = 0;
+    rc = image_finish(node, message, b->body, b->body_len);
+    check_list_clear(&b->checks);
+    b->command_count = 0;
     b->body_len = 0;
     return rc;
 }
@@ -286,7 +267,7 @@ void
 submit_builder_free(struct submit_builder *b)
 {
     free(b->commands);
-    free(b->checks);
+    check_list_free(&b->checks);
     free(b->body);
     *b = (struct submit_builder){ 0 };
 }

@@ -5,18 +5,18 @@
  *   HELLO     vvU       instance of the gateway
  *   WELCOME   vvUUUuU   instance of the writer; log id (two halves); longest
  *                       commit in bytes; watermark
- *   SUBMIT    header    vvUA(Uuuu)A(cvU)
- *             body      for each command: the names of the streams that it
- *                       checks, zeros up to a multiple of 8, and the commit as
- *                       it will lie in the log, but for what the writer stamps
- *                       (store/record.h)
+ *   SUBMIT    header    vvUA(Uuuuvv)A(cvU)A(vvu)
+ *             body      for each command: the text of its checks, zeros up to
+ *                       a multiple of 8, and the commit as it will lie in the
+ *                       log, but for what the writer stamps (store/record.h)
  *
  *     U         instance of the gateway
- *     A(Uuuu)   commands: token, checks, bytes of all their names, bytes of
- *               the commit
- *     A(cvU)    checks: enum expect, bytes of the name, version
+ *     A(Uuuuvv) commands: token, checks, bytes of all their text, bytes of
+ *               the commit, flags, events of a conflict to show
+ *     A(cvU)A(vvu)
+ *               checks and items: wire/check.h
  *
- *   OUTCOMES  as in wire/append.h
+ *   OUTCOMES  as in wire/outcome.h
  *   DOORBELL  vvUU      watermark; instance of the writer
  *
  * Errors:   -CAIRN_EMESSAGE, -ENOMEM.
@@ -52,7 +52,8 @@ int doorbell_decode(zmq_msg_t *header, struct doorbell *ret_doorbell);
 struct submit_command {
     uint64_t token;
     const struct wire_check *checks;
-    uint32_t check_count, names_len, commit_len;
+    uint32_t check_count, texts_len, commit_len;
+    uint16_t flags, show; /* as in struct wire_command */
     const uint8_t *commit;
 };
 
@@ -60,9 +61,8 @@ struct submit_command {
 struct submit_batch {
     uint64_t gateway;
     struct submit_command *commands;
-    struct wire_check *checks;
-    uint32_t command_count, check_count;
-    uint32_t command_room, check_room;
+    struct check_list checks;
+    uint32_t command_count, command_room;
 };
 
 int submit_decode(zmq_msg_t *header, zmq_msg_t *body,
@@ -72,20 +72,20 @@ void submit_batch_free(struct submit_batch *batch);
 /* A SUBMIT under construction.  Zeroed memory is an empty one. */
 struct submit_builder {
     struct submit_command *commands;
-    struct wire_check *checks;
-    uint32_t command_count, check_count;
-    uint32_t command_room, check_room;
+    struct check_list checks;
+    uint32_t command_count, command_room;
     uint8_t *body;
     size_t body_len, body_room;
 };
 
 /*
- * Adds a command and returns where its commit of commit_len bytes, a multiple
- * of 8, has to be written; borrowed until the next call.  Copies the checks.
+ * Adds a command for `from` and returns where its commit of commit_len bytes,
+ * a multiple of 8, has to be written; borrowed until the next call.  Copies
+ * what it needs of `from`.
  */
 int submit_builder_add(struct submit_builder *builder, uint64_t token,
-                       const struct wire_check *checks, uint32_t check_count,
-                       uint32_t commit_len, uint8_t **ret_commit);
+                       const struct wire_command *from, uint32_t commit_len,
+                       uint8_t **ret_commit);
 
 /* Makes header and body frames, and empties the builder. */
 int submit_builder_finish(struct submit_builder *builder, uint64_t gateway,

@@ -51,20 +51,34 @@ enum answer_code {
 /* "accepted", "conflict", ...; never NULL. */
 const char *answer_name(uint16_t code);
 
-/* What a command expects of a stream. */
+/* What a command expects of a stream, or of the log (a condition). */
 enum expect {
     WIRE_EXPECT_ANY = 0,
     WIRE_EXPECT_NONE = 1,
     WIRE_EXPECT_EXISTS = 2,
     WIRE_EXPECT_EXACT = 3,
+    WIRE_EXPECT_NO_EVENT = 4, /* none at all behind a position */
+    WIRE_EXPECT_NO_MATCH = 5, /* none that matches behind a position */
 };
 
+#define COMMAND_FLAG_DRY_RUN 1u /* decide, and store nothing */
+
 #define ANSWER_FLAG_REPEATED 1u /* the stored outcome of an earlier try */
+#define ANSWER_FLAG_DRY_RUN 2u  /* nothing was stored */
+#define ANSWER_FLAG_MORE 4u     /* not all events of a conflict are shown */
 
 /* Limits of one message, for both sides. */
 #define FRAME_LEN_MAX (UINT64_C(32) << 20)
 #define COMMANDS_PER_MESSAGE_MAX 4096u
 #define EVENTS_PER_MESSAGE_MAX 65536u
 #define CHECKS_PER_MESSAGE_MAX 65536u
+#define ITEMS_PER_MESSAGE_MAX 65536u
+
+/* In one message of outcomes; a conflict above it is answered busy. */
+#define VERDICTS_PER_MESSAGE_MAX 262144u
+
+/* Bytes of shown events in one message of outcomes; what is above is left
+ * out, with ANSWER_FLAG_MORE. */
+#define SHOWN_PER_MESSAGE_MAX ((size_t)4 << 20)
 
 #endif

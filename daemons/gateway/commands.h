@@ -14,9 +14,12 @@
 /* Most that one command may ask for; from the configuration. */
 struct command_limits {
     uint32_t events_max, checks_max;
-    uint32_t data_max, meta_max; /* bytes, of one event */
-    uint32_t commit_max;         /* bytes, as it lies in the log */
+    uint32_t items_max, types_max, tags_max; /* in all its conditions */
+    uint32_t data_max, meta_max;             /* bytes, of one event */
+    uint32_t commit_max;                     /* bytes, as it lies in the log */
 };
+
+#define CONDITION_NAMES_MAX 1024u /* bound of types_max and tags_max */
 
 #define REASON_LEN 256
 

@@ -31,8 +31,19 @@ const struct conf_key gateway_keys[] = {
     { "commit.events_max", CONF_COUNT, "4096", "events in one commit", 1,
       EVENTS_PER_MESSAGE_MAX, NULL },
     { "commit.checks_max", CONF_COUNT, "4096",
-      "streams whose version one command checks", 1, CHECKS_PER_MESSAGE_MAX,
+      "streams whose version one command checks, and conditions", 1,
+      CHECKS_PER_MESSAGE_MAX, NULL },
+    { "condition.items_max", CONF_COUNT, "64",
+      "alternatives in the conditions of one command", 1, ITEMS_PER_MESSAGE_MAX,
       NULL },
+    { "condition.types_max", CONF_COUNT, "256",
+      "event types in the conditions of one command", 1, CONDITION_NAMES_MAX,
+      NULL },
+    { "condition.tags_max", CONF_COUNT, "256",
+      "tags in the conditions of one command", 1, CONDITION_NAMES_MAX, NULL },
+    { "conflict.events_max", CONF_COUNT, "100",
+      "events that are shown with a conflict, however many are asked for", 0,
+      UINT16_MAX, NULL },
     { "commit.max", CONF_BYTES, "8M", "bytes of one commit in the log", 1024,
       1 << 27, NULL },
     { "event.data_max", CONF_BYTES, "1M", "bytes of data of one event", 0,
@@ -113,7 +124,7 @@ on_outcomes(struct gateway *g, struct message *message)
     for (uint32_t i = 0; i < g->outcomes.outcome_count; i++) {
         struct wire_outcome *o = &g->outcomes.outcomes[i];
 
-        if (o->last_position > g->last_position)
+        if (o->last_position > g->last_position && !o->dry_run)
             g->last_position = o->last_position;
         /* A token that is not in flight belongs to an earlier life. */
         (void)clients_land(&g->clients, uuid_high(o->id), o);
@@ -233,9 +244,23 @@ refuse(struct gateway *g, struct client *client, struct uuid id,
     clients_answer(&g->clients, client, &outcome);
 }
 
+/* Room in the message to the writer, whose arrays are bounded. */
+static void
+make_room(struct gateway *g, const struct wire_command *command)
+{
+    const struct check_list *list = &g->submit.checks;
+    uint64_t items = list->item_count;
+
+    for (uint32_t i = 0; i < command->check_count; i++)
+        items += command->checks[i].item_count;
+    if ((uint64_t)list->count + command->check_count > CHECKS_PER_MESSAGE_MAX ||
+        items > ITEMS_PER_MESSAGE_MAX)
+        flush_submit(g);
+}
+
 static void
 take_command(struct gateway *g, struct client *client,
-             const struct wire_command *command)
+             struct wire_command *command)
 {
     char reason[REASON_LEN];
     uint32_t commit_len;
@@ -266,8 +291,11 @@ take_command(struct gateway *g, struct client *client,
                BUSY_RETRY_MS);
         return;
     }
-    if (submit_builder_add(&g->submit, token, command->checks,
-                           command->check_count, commit_len, &commit) < 0) {
+    make_room(g, command);
+    if (command->show > g->show_max)
+        command->show = g->show_max;
+    if (submit_builder_add(&g->submit, token, command, commit_len, &commit) <
+        0) {
         struct wire_outcome outcome = { .code = ANSWER_BUSY,
                                         .retry_ms = BUSY_RETRY_MS };
 
@@ -436,10 +464,14 @@ gateway_start(void *self, struct daemon *daemon, struct err *err)
     g->limits = (struct command_limits){
         .events_max = (uint32_t)conf_number(conf, "commit.events_max"),
         .checks_max = (uint32_t)conf_number(conf, "commit.checks_max"),
+        .items_max = (uint32_t)conf_number(conf, "condition.items_max"),
+        .types_max = (uint32_t)conf_number(conf, "condition.types_max"),
+        .tags_max = (uint32_t)conf_number(conf, "condition.tags_max"),
         .data_max = (uint32_t)conf_number(conf, "event.data_max"),
         .meta_max = (uint32_t)conf_number(conf, "event.meta_max"),
         .commit_max = (uint32_t)conf_number(conf, "commit.max"),
     };
+    g->show_max = (uint16_t)conf_number(conf, "conflict.events_max");
     if (clients_init(&g->clients,
                      (uint32_t)conf_number(conf, "commands.in_flight_max")) < 0)
         rc = err_sys(err, -ENOMEM, "commands.in_flight_max");

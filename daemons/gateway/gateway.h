@@ -21,6 +21,7 @@ extern const struct conf_key gateway_keys[];
 struct gateway {
     struct daemon *daemon;
     struct command_limits limits;
+    uint16_t show_max; /* events shown with a conflict */
     uint32_t client_in_flight_max;
     uint64_t instance;
     struct sock front;         /* ROUTER, public */

@@ -74,17 +74,8 @@ outbox_send(struct outbox *outbox, struct sock *sock)
 void
 outbox_spoil(struct outbox *outbox, enum answer_code code)
 {
-    for (uint32_t i = 0; i < outbox->count; i++) {
-        struct appended_builder *b = &outbox->parts[i].builder;
-
-        for (uint32_t k = 0; k < b->outcome_count; k++)
-            b->outcomes[k] = (struct wire_outcome){
-                .id = b->outcomes[k].id,
-                .code = (uint16_t)code,
-            };
-        b->version_count = b->failure_count = 0;
-        b->body_len = 0;
-    }
+    for (uint32_t i = 0; i < outbox->count; i++)
+        appended_builder_spoil(&outbox->parts[i].builder, code);
 }
 
 void

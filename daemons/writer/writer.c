@@ -36,6 +36,13 @@ const struct conf_key writer_keys[] = {
     { "table.slots", CONF_COUNT, "65536",
       "slots of a new version table, a power of two; it grows by itself",
       TABLE_SLOTS_MIN, UINT64_C(1) << 32, NULL },
+    { "condition.scan_max", CONF_COUNT, "10000",
+      "events that the writer looks at for the conditions of one command; "
+      "above: too large",
+      1, 1 << 24, NULL },
+    { "conflict.bytes_max", CONF_BYTES, "64K",
+      "bytes of events that are shown with a conflict", 0,
+      SHOWN_PER_MESSAGE_MAX, NULL },
     { "commands.endpoint", CONF_ENDPOINT, "ipc:///run/cairn/writer",
       "where gateways of the same user connect; bound here", 0, 0, NULL },
     { "commands.queue", CONF_COUNT, "1024",
@@ -182,6 +189,7 @@ answer_refusal(struct writer *w, const struct submit_command *command,
     struct wire_outcome outcome = {
         .id = uuid_of_halves(command->token, 0),
         .code = (uint16_t)code,
+        .dry_run = (command->flags & COMMAND_FLAG_DRY_RUN) != 0,
         .detail = detail,
         .detail_len = (uint32_t)strlen(detail),
     };
@@ -190,12 +198,51 @@ answer_refusal(struct writer *w, const struct submit_command *command,
 }
 
 static void
+answer_undecided(struct writer *w, const struct submit_command *command,
+                 const struct append_result *result)
+{
+    const struct append_check *check = &w->request.checks[result->bad_check];
+    char detail[256];
+
+    if (result->code == APPEND_ABOVE_HEAD) {
+        (void)snprintf(detail, sizeof detail,
+                       "check %u: after: %" PRIu64
+                       " is above the last position of the log",
+                       result->bad_check, check->version);
+        answer_refusal(w, command, 0, ANSWER_INVALID, detail);
+        return;
+    }
+    (void)snprintf(detail, sizeof detail,
+                   "check %u: item %u: to decide it more than %u events behind "
+                   "position %" PRIu64
+                   " had to be looked at (condition.scan_max); give a later "
+                   "position, or a tag that fewer events have",
+                   result->bad_check, result->bad_item, w->options.scan_max,
+                   check->version);
+    answer_refusal(w, command, 0, ANSWER_TOO_LARGE, detail);
+}
+
+/* The same fields, kept apart so that store and wire are. */
+_Static_assert(sizeof(struct wire_verdict) == sizeof(struct append_verdict) &&
+                   offsetof(struct wire_verdict, expect) ==
+                       offsetof(struct append_verdict, kind) &&
+                   offsetof(struct wire_verdict, actual) ==
+                       offsetof(struct append_verdict, actual),
+               "layout");
+
+static void
 answer_result(struct writer *w, const struct submit_command *command,
               const struct append_result *result)
 {
     struct wire_outcome outcome = {
         .id = uuid_of_halves(command->token, 0),
         .repeated = result->repeated,
+        .dry_run = result->dry_run,
+        .verdicts = (const struct wire_verdict *)result->verdicts,
+        .verdict_count = result->verdict_count,
+        .records = result->records,
+        .records_len = result->records_len,
+        .more = result->more,
         .first_position = result->first_position,
         .last_position = result->last_position,
         .time_us = result->time_us,
@@ -210,18 +257,16 @@ answer_result(struct writer *w, const struct submit_command *command,
         return;
     case APPEND_CONFLICT:
         outcome.code = ANSWER_CONFLICT;
-        /* The same two numbers, kept apart so that store and wire are. */
-        _Static_assert(sizeof(struct wire_failure) ==
-                           sizeof(struct append_failure),
-                       "layout");
-        outcome.failures = (const struct wire_failure *)result->failures;
-        outcome.failure_count = result->failure_count;
         answer(w, result->group, &outcome);
         return;
     case APPEND_OTHER_CONTENT:
         answer_refusal(w, command, result->group, ANSWER_INVALID,
                        "command id: it has already taken effect with other "
                        "events; take a new id for a new command");
+        return;
+    case APPEND_ABOVE_HEAD:
+    case APPEND_SCAN_TOO_LONG:
+        answer_undecided(w, command, result);
         return;
     case APPEND_TOO_LARGE:
         answer_refusal(w, command, 0, ANSWER_TOO_LARGE,
@@ -235,41 +280,23 @@ answer_result(struct writer *w, const struct submit_command *command,
     }
 }
 
-static int
-take_checks(struct writer *w, const struct submit_command *command)
-{
-    int rc = array_reserve(&w->checks, &w->check_room, command->check_count,
-                           sizeof *w->checks);
-
-    for (uint32_t i = 0; rc == 0 && i < command->check_count; i++) {
-        const struct wire_check *c = &command->checks[i];
-
-        w->checks[i] = (struct append_check){
-            .stream = { c->stream, c->stream_len },
-            .kind = (enum expect_kind)c->expect,
-            .version = c->version,
-        };
-    }
-    return rc;
-}
-
 /* Decides one command; false if it must be asked again later. */
 static bool
 decide(struct writer *w, const struct submit_command *command)
 {
+    struct append_request request;
     struct append_result result;
     struct err err;
-    int rc = take_checks(w, command);
+    int rc = request_make(&w->request, command, &request);
 
-    if (rc < 0)
+    if (rc == -ENOMEM)
         (void)err_sys(&err, rc, "checks");
-    else
-        rc = appender_append(w->appender, command->commit, command->commit_len,
-                             w->checks, command->check_count, &result, &err);
-    if (rc == -CAIRN_ERECORD) {
+    if (rc == 0)
+        rc = appender_append(w->appender, &request, &result, &err);
+    if (rc == -CAIRN_ERECORD || rc == -CAIRN_EMESSAGE) {
         answer_refusal(w, command, 0, ANSWER_INVALID,
-                       "commit: not well formed; this gateway does not fit "
-                       "this writer");
+                       "commit or checks: not well formed; this gateway does "
+                       "not fit this writer");
         return true;
     }
     if (rc < 0) {
@@ -520,6 +547,8 @@ open_log(struct writer *w, const struct conf *conf, struct err *err)
         .checkpoint_bytes = conf_number(conf, "table.checkpoint"),
         .table_slots = conf_number(conf, "table.slots"),
         .accept_tail_loss = w->accept_tail_loss,
+        .scan_max = (uint32_t)conf_number(conf, "condition.scan_max"),
+        .show_bytes = (uint32_t)conf_number(conf, "conflict.bytes_max"),
     };
     daemon_starting(w->daemon, "recovering %s", dir);
     rc = appender_open(&sys_real, dir, conf_text(conf, "log.control"),
@@ -628,7 +657,7 @@ writer_stop(void *self, struct daemon *daemon)
     outbox_free(&w->now);
     outbox_free(&w->boxes[0]);
     outbox_free(&w->boxes[1]);
-    free(w->checks);
+    request_memory_free(&w->request);
 }
 
 void

@@ -15,6 +15,7 @@
 #include "store/appender.h"
 #include "wire/hop.h"
 #include "writer/outbox.h"
+#include "writer/request.h"
 
 extern const struct conf_key writer_keys[];
 
@@ -31,15 +32,14 @@ struct writer {
     enum appender_job job;  /* that the keeper is doing */
     struct message message; /* the one that is being worked through */
     struct submit_batch batch;
-    struct append_check *checks; /* of the command that is being decided */
-    uint32_t check_room;
-    uint32_t next_command;  /* of the batch */
-    bool failed;            /* nothing is acknowledged any more */
-    bool paused;            /* no room: nothing is read from gateways */
-    struct outbox now;      /* outcomes that hang on no group */
-    struct outbox boxes[2]; /* by group number modulo 2 */
-    uint32_t last_commits;  /* in the last group */
-    uint64_t sync_began_ms; /* 0: no sync is running */
+    struct request_memory request; /* of the command that is being decided */
+    uint32_t next_command;         /* of the batch */
+    bool failed;                   /* nothing is acknowledged any more */
+    bool paused;                   /* no room: nothing is read from gateways */
+    struct outbox now;             /* outcomes that hang on no group */
+    struct outbox boxes[2];        /* by group number modulo 2 */
+    uint32_t last_commits;         /* in the last group */
+    uint64_t sync_began_ms;        /* 0: no sync is running */
     bool no_space_logged;
     struct log_limit odd_messages;
 };

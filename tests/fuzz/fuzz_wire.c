@@ -20,6 +20,7 @@
 #include "wire/image.h"
 #include "wire/projection.h"
 #include "wire/query.h"
+#include "writer/request.h"
 
 static volatile uint64_t used;
 
@@ -32,6 +33,38 @@ look_at(const void *p, size_t len)
         used += bytes[i];
 }
 
+static void
+look_at_checks(const struct wire_check *checks, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        look_at(checks[i].stream, checks[i].stream_len);
+        for (uint32_t k = 0; k < checks[i].item_count; k++) {
+            uint32_t index = 0, at = 0;
+            struct wire_name name;
+
+            look_at(checks[i].items[k].text,
+                    (size_t)wire_item_text_len(&checks[i].items[k]));
+            while (wire_item_next(&checks[i].items[k], &index, &at, &name))
+                look_at(name.p, name.len);
+        }
+    }
+}
+
+/* The names of conditions, as the store is given them. */
+static void
+look_at_request(const struct append_request *request)
+{
+    for (uint32_t i = 0; i < request->check_count; i++)
+        for (uint32_t k = 0; k < request->checks[i].item_count; k++) {
+            const struct query_item *item = &request->checks[i].items[k];
+
+            for (uint32_t n = 0; n < item->type_count; n++)
+                look_at(item->types[n].p, item->types[n].len);
+            for (uint32_t n = 0; n < item->tag_count; n++)
+                look_at(item->tags[n].p, item->tags[n].len);
+        }
+}
+
 /* ---- what is done with a message --------------------------------------- */
 
 static void
@@ -40,6 +73,9 @@ take_append(zmq_msg_t *header, zmq_msg_t *body)
     const struct command_limits limits = {
         .events_max = 100,
         .checks_max = 100,
+        .items_max = 10,
+        .types_max = 20,
+        .tags_max = 20,
         .data_max = 4096,
         .meta_max = 1024,
         .commit_max = 65536,
@@ -54,9 +90,7 @@ take_append(zmq_msg_t *header, zmq_msg_t *body)
         uint32_t len;
         uint8_t *out;
 
-        for (uint32_t k = 0; k < batch.commands[i].check_count; k++)
-            look_at(batch.commands[i].checks[k].stream,
-                    batch.commands[i].checks[k].stream_len);
+        look_at_checks(batch.commands[i].checks, batch.commands[i].check_count);
         if (command_check(&batch.commands[i], &limits, &len, reason) !=
             ANSWER_ACCEPTED) {
             input_must(reason[0] != '\0', "a refusal has a reason");
@@ -82,7 +116,9 @@ take_outcomes(zmq_msg_t *header, zmq_msg_t *body, enum message_kind kind)
         const struct wire_outcome *o = &batch.outcomes[i];
 
         look_at(o->versions, o->version_count * sizeof *o->versions);
-        look_at(o->failures, o->failure_count * sizeof *o->failures);
+        for (uint32_t k = 0; k < o->verdict_count; k++)
+            used += o->verdicts[k].check + o->verdicts[k].actual;
+        look_at(o->records, o->records_len);
         look_at(o->detail, o->detail_len);
         used += answer_name(o->code)[0] != '\0';
     }
@@ -92,6 +128,8 @@ static void
 take_submit(zmq_msg_t *header, zmq_msg_t *body)
 {
     static struct submit_batch batch;
+    static struct request_memory memory;
+    struct append_request request;
     struct commit commit;
 
     if (submit_decode(header, body, &batch) < 0)
@@ -99,8 +137,9 @@ take_submit(zmq_msg_t *header, zmq_msg_t *body)
     for (uint32_t i = 0; i < batch.command_count; i++) {
         const struct submit_command *c = &batch.commands[i];
 
-        for (uint32_t k = 0; k < c->check_count; k++)
-            look_at(c->checks[k].stream, c->checks[k].stream_len);
+        look_at_checks(c->checks, c->check_count);
+        if (request_make(&memory, c, &request) == 0)
+            look_at_request(&request);
         look_at(c->commit, c->commit_len);
         used +=
             (uint64_t)commit_check_unstamped(c->commit, c->commit_len, &commit);
@@ -189,10 +228,10 @@ format_of(enum message_kind kind)
 {
     switch (kind) {
     case KIND_APPEND:
-        return "vvA(UUuu)A(cvU)A(UUUUUUuvvvvvuu)";
+        return "vvA(UUuuvv)A(cvU)A(vvu)A(UUUUUUuvvvvvuu)";
     case KIND_APPENDED:
     case KIND_OUTCOMES:
-        return "vvA(UUvvuUUUuuu)A(U)A(uU)";
+        return "vvA(UUvvuUUUuuuu)A(U)A(uccUU)";
     case KIND_READ:
         return "vvUccUuuuA(cv)";
     case KIND_EVENTS:
@@ -209,7 +248,7 @@ format_of(enum message_kind kind)
     case KIND_PROJECTED:
         return "vvUvvUUUUU";
     case KIND_SUBMIT:
-        return "vvUA(Uuuu)A(cvU)";
+        return "vvUA(Uuuuvv)A(cvU)A(vvu)";
     case KIND_WELCOME:
         return "vvUUUuU";
     case KIND_DOORBELL:

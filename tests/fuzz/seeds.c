@@ -69,9 +69,15 @@ static void
 seed_append(void)
 {
     static const char texts[] = "\3s-1TypetaG{}12345678";
+    static const struct wire_item items[] = {
+        { 2, 1, 7, (const uint8_t *)"\1\3\3AAbctaG" },
+        { 0, 1, 3, (const uint8_t *)"\3taG" },
+    };
     const struct wire_check checks[] = {
-        { "s-1", 3, WIRE_EXPECT_NONE, 0 },
-        { "s-2", 3, WIRE_EXPECT_EXACT, 7 },
+        { "s-1", 3, WIRE_EXPECT_NONE, 0, NULL, 0 },
+        { "s-2", 3, WIRE_EXPECT_EXACT, 7, NULL, 0 },
+        { NULL, 0, WIRE_EXPECT_NO_MATCH, 5, items, 2 },
+        { NULL, 0, WIRE_EXPECT_NO_EVENT, 9, NULL, 0 },
     };
     const struct wire_event events[] = {
         { .schema = 1,
@@ -89,12 +95,15 @@ seed_append(void)
         .check_count = 2,
         .events = events,
         .event_count = 1,
+        .show = 5,
     };
     struct append_builder builder = { 0 };
     struct message message = { .count = 0 };
 
     (void)append_builder_add(&builder, &command);
     command.id.b[0]++;
+    command.check_count = 4;
+    command.flags = COMMAND_FLAG_DRY_RUN;
     (void)append_builder_add(&builder, &command);
     (void)append_builder_finish(&builder, &message);
     append_builder_free(&builder);
@@ -105,17 +114,20 @@ static void
 seed_outcomes(void)
 {
     static const uint64_t versions[] = { 1, 2 };
-    static const struct wire_failure failures[] = { { 0, 9 } };
+    static const struct wire_verdict verdicts[] = { { 0, false, 3, 4, 9 } };
     const struct wire_outcome outcomes[] = {
         { .first_position = 1,
           .last_position = 2,
           .versions = versions,
           .version_count = 2 },
         { .code = ANSWER_CONFLICT,
-          .failures = failures,
-          .failure_count = 1,
+          .verdicts = verdicts,
+          .verdict_count = 1,
           .detail = "why",
-          .detail_len = 3 },
+          .detail_len = 3,
+          .more = true,
+          .records = (const uint8_t *)"12345678",
+          .records_len = 8 },
     };
     struct appended_builder builder = { 0 };
     struct message message = { .count = 0 };
@@ -134,8 +146,16 @@ seed_outcomes(void)
 static void
 seed_submit(void)
 {
-    static const struct wire_check checks[] = { { "s-1", 3, WIRE_EXPECT_EXACT,
-                                                  1 } };
+    static const struct wire_item items[] = {
+        { 1, 1, 4, (const uint8_t *)"\1\3TtaG" },
+    };
+    static const struct wire_check checks[] = {
+        { "s-1", 3, WIRE_EXPECT_EXACT, 1, NULL, 0 },
+        { NULL, 0, WIRE_EXPECT_NO_MATCH, 1, items, 1 },
+    };
+    const struct wire_command command = { .checks = checks,
+                                          .check_count = 2,
+                                          .show = 3 };
     const struct event_text event = { .stream = "s-1",
                                       .type = "T",
                                       .data = "d" };
@@ -145,7 +165,7 @@ seed_submit(void)
     uint8_t *commit = commit_make((struct uuid){ { 1 } }, &event, 1, &len);
     uint8_t *place;
 
-    (void)submit_builder_add(&builder, 1, checks, 1, len, &place);
+    (void)submit_builder_add(&builder, 1, &command, len, &place);
     memcpy(place, commit, len);
     (void)submit_builder_finish(&builder, 1, &message);
     submit_builder_free(&builder);

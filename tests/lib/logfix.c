@@ -11,6 +11,8 @@ const struct appender_options logfix_small = {
     .group_len_max = 32 << 10,
     .checkpoint_bytes = 64 << 10,
     .table_slots = TABLE_SLOTS_MIN,
+    .scan_max = 1000,
+    .show_bytes = 4096,
 };
 
 static void
@@ -164,13 +166,25 @@ logfix_append(struct logfix *fix, struct uuid id,
               const struct append_check *checks, uint32_t check_count,
               const struct event_text *events, uint32_t event_count)
 {
+    return logfix_ask(fix, id, checks, check_count, events, event_count, false,
+                      0);
+}
+
+struct append_result
+logfix_ask(struct logfix *fix, struct uuid id,
+           const struct append_check *checks, uint32_t check_count,
+           const struct event_text *events, uint32_t event_count, bool dry_run,
+           uint32_t show)
+{
     struct append_result result;
     uint32_t len;
     uint8_t *commit = commit_make(id, events, event_count, &len);
+    const struct append_request request = {
+        commit, len, checks, check_count, dry_run, show,
+    };
 
     for (int tries = 0;; tries++) {
-        must(appender_append(fix->appender, commit, len, checks, check_count,
-                             &result, &fix->err),
+        must(appender_append(fix->appender, &request, &result, &fix->err),
              &fix->err, "append");
         if (result.code == APPEND_GROUP_FULL)
             logfix_sync(fix);

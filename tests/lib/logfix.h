@@ -63,6 +63,14 @@ struct append_result logfix_append(struct logfix *fix, struct uuid id,
                                    const struct event_text *events,
                                    uint32_t event_count);
 
+/* The same, as a dry run or with events of a conflict to be shown. */
+struct append_result logfix_ask(struct logfix *fix, struct uuid id,
+                                const struct append_check *checks,
+                                uint32_t check_count,
+                                const struct event_text *events,
+                                uint32_t event_count, bool dry_run,
+                                uint32_t show);
+
 /* Makes the open group durable. */
 void logfix_sync(struct logfix *fix);
 

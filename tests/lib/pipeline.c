@@ -71,10 +71,11 @@ option(const char *key, const char *prefix, const char *dir, const char *name)
 }
 
 static void
-count_outcome(void *arg, uint64_t tag, const struct wire_outcome *outcome,
-              bool reached)
+count_outcome(void *arg, uint64_t tag, const struct wire_command *command,
+              const struct wire_outcome *outcome, bool reached)
 {
     (void)tag;
+    (void)command;
     (void)reached;
     *(uint16_t *)arg = outcome->code;
 }

@@ -278,9 +278,15 @@ send_commit(struct workload *w, const uint8_t *bytes, uint32_t len,
             const struct append_check *checks, uint32_t check_count,
             struct append_result *result)
 {
+    const struct append_request request = {
+        .commit = bytes,
+        .commit_len = len,
+        .checks = checks,
+        .check_count = check_count,
+    };
+
     for (w->stuck = 0; w->stuck < STUCK_MAX; w->stuck++) {
-        int rc = appender_append(w->appender, bytes, len, checks, check_count,
-                                 result, &w->err);
+        int rc = appender_append(w->appender, &request, result, &w->err);
 
         if (rc < 0)
             return rc;
@@ -375,7 +381,7 @@ append_new(struct workload *w)
     }
     free(bytes);
     if (result.code == APPEND_CONFLICT && fails) {
-        if (result.failure_count != 1 || result.failures[0].actual != actual)
+        if (result.verdict_count != 1 || result.verdicts[0].actual != actual)
             model_fail("a conflict tells a wrong version");
     } else if (result.code == APPEND_NO_SPACE) {
         w->no_space_count++;

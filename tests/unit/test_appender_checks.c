@@ -84,7 +84,7 @@ static struct append_result
 probe(struct logfix *fix, const char *stream, enum expect_kind kind,
       uint64_t version)
 {
-    struct append_check check = { span_of(stream), kind, version };
+    struct append_check check = { span_of(stream), kind, version, NULL, 0 };
     struct event_text text = { "probe", "T", "", NULL, { NULL } };
 
     return logfix_append(fix, uuid_v4(), &check, 1, &text, 1);
@@ -99,14 +99,14 @@ assert_decision(struct logfix *fix, const char *stream, uint64_t actual,
 
     if (passes) {
         assert_int_equal(r.code, APPEND_ACCEPTED);
-        assert_int_equal(r.failure_count, 0);
+        assert_int_equal(r.verdict_count, 0);
         assert_int_equal(r.group, newest_group(fix));
         return;
     }
     assert_int_equal(r.code, APPEND_CONFLICT);
-    assert_int_equal(r.failure_count, 1);
-    assert_int_equal(r.failures[0].check, 0);
-    assert_int_equal(r.failures[0].actual, actual);
+    assert_int_equal(r.verdict_count, 1);
+    assert_int_equal(r.verdicts[0].check, 0);
+    assert_int_equal(r.verdicts[0].actual, actual);
     assert_int_equal(r.group, group);
 }
 
@@ -172,17 +172,19 @@ every_failed_check_is_reported_with_the_actual_version(void **state)
     struct logfix *fix = *state;
     struct event_text text = { "s", "T", "", NULL, { NULL } };
     const struct append_check checks[] = {
-        { span_of("none"), EXPECT_EXISTS, 0 },
-        { span_of("two"), EXPECT_EXACT, 2 },
-        { span_of("two"), EXPECT_EXACT, 1 },
-        { span_of("any"), EXPECT_ANY, 0 },
-        { span_of("two"), EXPECT_NONE, 0 },
-        { span_of("three"), EXPECT_EXACT, 4 },
-        { span_of("three"), EXPECT_EXISTS, 0 },
-        { span_of("none"), EXPECT_EXACT, 7 },
+        { span_of("none"), EXPECT_EXISTS, 0, NULL, 0 },
+        { span_of("two"), EXPECT_EXACT, 2, NULL, 0 },
+        { span_of("two"), EXPECT_EXACT, 1, NULL, 0 },
+        { span_of("any"), EXPECT_ANY, 0, NULL, 0 },
+        { span_of("two"), EXPECT_NONE, 0, NULL, 0 },
+        { span_of("three"), EXPECT_EXACT, 4, NULL, 0 },
+        { span_of("three"), EXPECT_EXISTS, 0, NULL, 0 },
+        { span_of("none"), EXPECT_EXACT, 7, NULL, 0 },
     };
-    static const struct append_failure expected[] = {
-        { 0, 0 }, { 2, 2 }, { 4, 2 }, { 5, 3 }, { 7, 0 }
+    static const struct append_verdict expected[] = {
+        { 0, false, EXPECT_EXISTS, 0, 0 }, { 2, false, EXPECT_EXACT, 1, 2 },
+        { 4, false, EXPECT_NONE, 0, 2 },   { 5, false, EXPECT_EXACT, 4, 3 },
+        { 7, false, EXPECT_EXACT, 7, 0 },
     };
     struct append_result r;
 
@@ -191,10 +193,13 @@ every_failed_check_is_reported_with_the_actual_version(void **state)
     put_events(fix, "two", 1);
     r = logfix_append(fix, uuid_v4(), checks, 8, &text, 1);
     assert_int_equal(r.code, APPEND_CONFLICT);
-    assert_int_equal(r.failure_count, 5);
+    assert_int_equal(r.verdict_count, 5);
     for (int i = 0; i < 5; i++) {
-        assert_int_equal(r.failures[i].check, expected[i].check);
-        assert_int_equal(r.failures[i].actual, expected[i].actual);
+        assert_int_equal(r.verdicts[i].check, expected[i].check);
+        assert_int_equal(r.verdicts[i].actual, expected[i].actual);
+        assert_int_equal(r.verdicts[i].kind, expected[i].kind);
+        assert_int_equal(r.verdicts[i].expected, expected[i].expected);
+        assert_false(r.verdicts[i].holds);
     }
     assert_int_equal(r.version_count, 0);
     settle_all(fix);
@@ -209,11 +214,12 @@ a_hundred_failed_checks_are_all_reported(void **state)
     struct append_result r;
 
     for (int i = 0; i < 100; i++)
-        checks[i] = (struct append_check){ span_of("x"), EXPECT_EXISTS, 0 };
+        checks[i] =
+            (struct append_check){ span_of("x"), EXPECT_EXISTS, 0, NULL, 0 };
     r = logfix_append(fix, uuid_v4(), checks, 100, &text, 1);
-    assert_int_equal(r.failure_count, 100);
+    assert_int_equal(r.verdict_count, 100);
     for (uint32_t i = 0; i < 100; i++)
-        assert_int_equal(r.failures[i].check, i);
+        assert_int_equal(r.verdicts[i].check, i);
 }
 
 static void
@@ -238,7 +244,7 @@ only_one_of_two_commands_with_the_same_expectation_passes(void **state)
 {
     struct logfix *fix = *state;
     struct event_text text = { "s", "T", "", NULL, { NULL } };
-    struct append_check check = { span_of("s"), EXPECT_EXACT, 0 };
+    struct append_check check = { span_of("s"), EXPECT_EXACT, 0, NULL, 0 };
 
     for (uint64_t version = 0; version < 30; version++) {
         check.version = version;
@@ -262,7 +268,7 @@ checks_are_made_before_the_events_of_the_command(void **state)
     struct logfix *fix = *state;
     struct event_text texts[2] = { { "s", "T", "", NULL, { NULL } },
                                    { "s", "T", "", NULL, { NULL } } };
-    struct append_check check = { span_of("s"), EXPECT_NONE, 0 };
+    struct append_check check = { span_of("s"), EXPECT_NONE, 0, NULL, 0 };
     struct append_result r = logfix_append(fix, uuid_v4(), &check, 1, texts, 2);
 
     assert_int_equal(r.code, APPEND_ACCEPTED);
@@ -327,7 +333,8 @@ a_commit_of_many_streams_numbers_each_of_them(void **state)
     for (uint32_t i = 0; i < STREAMS; i++) {
         snprintf(names[i], sizeof names[i], "s-%u", i);
         texts[i] = (struct event_text){ names[i], "T", "", NULL, { NULL } };
-        checks[i] = (struct append_check){ span_of(names[i]), EXPECT_EXACT, 0 };
+        checks[i] = (struct append_check){ span_of(names[i]), EXPECT_EXACT, 0,
+                                           NULL, 0 };
     }
     for (uint64_t round = 0; round < 4; round++) {
         struct append_result r =
@@ -347,7 +354,7 @@ a_commit_of_many_streams_numbers_each_of_them(void **state)
     checks[STREAMS - 1].version = 5;
     assert_int_equal(
         logfix_append(fix, uuid_v4(), checks, STREAMS, texts, STREAMS)
-            .failure_count,
+            .verdict_count,
         2);
     logfix_sync(fix);
     free(checks);

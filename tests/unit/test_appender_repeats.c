@@ -34,9 +34,9 @@ make_texts(char names[3][24], uint64_t serial, struct event_text texts[4])
 static struct append_check
 no_stream_yet(const char *name)
 {
-    return (struct append_check){ { name, (uint32_t)strlen(name) },
-                                  EXPECT_NONE,
-                                  0 };
+    return (struct append_check){
+        { name, (uint32_t)strlen(name) }, EXPECT_NONE, 0, NULL, 0
+    };
 }
 
 static int
@@ -116,7 +116,7 @@ assert_repeated(struct fixture *f, const struct sent *sent, uint64_t serial,
         assert_int_equal(r.version_count, 3);
         assert_memory_equal(r.versions, sent->versions, sizeof sent->versions);
         assert_int_equal(r.group, group);
-        assert_int_equal(r.failure_count, 0);
+        assert_int_equal(r.verdict_count, 0);
     }
     /* The same id with other content is refused, wherever it lies. */
     texts[1].data = "TWO";
@@ -211,7 +211,7 @@ the_answer_is_the_first_one_though_the_stream_went_on(void **state)
 {
     struct fixture *f = *state;
     struct event_text text = { "s", "T", "x", NULL, { NULL } };
-    struct append_check exact = { { "s", 1 }, EXPECT_EXACT, 0 };
+    struct append_check exact = { { "s", 1 }, EXPECT_EXACT, 0, NULL, 0 };
     struct uuid ids[5];
     struct append_result r;
 
@@ -241,7 +241,7 @@ the_id_of_a_refused_command_is_free(void **state)
     struct fixture *f = *state;
     struct event_text text = { "s", "T", "x", NULL, { NULL } };
     struct event_text other = { "s", "T", "y", NULL, { NULL } };
-    struct append_check exists = { { "s", 1 }, EXPECT_EXISTS, 0 };
+    struct append_check exists = { { "s", 1 }, EXPECT_EXISTS, 0, NULL, 0 };
     struct uuid id = uuid_v7(1);
 
     assert_int_equal(logfix_append(&f->fix, id, &exists, 1, &text, 1).code,
@@ -263,6 +263,7 @@ any_difference_is_other_content(void **state)
     struct event_text texts[2];
     uint32_t len, other_len;
     uint8_t *commit, *other;
+    struct append_request request;
     struct append_result r;
 
     assert_int_equal(logfix_append(&f->fix, id, NULL, 0, good, 2).code,
@@ -301,6 +302,7 @@ any_difference_is_other_content(void **state)
     /* Fields that commit_make() does not let us choose. */
     commit = commit_make(id, good, 2, &len);
     other = commit_make(other_id, good, 2, &other_len);
+    request = (struct append_request){ .commit = commit, .commit_len = len };
     for (size_t at = 48; at < 112; at++) {
         struct event_record *e =
             (struct event_record *)(commit + sizeof(struct commit_record));
@@ -309,17 +311,14 @@ any_difference_is_other_content(void **state)
             continue;
         ((uint8_t *)e)[at] ^= 1; /* ids, schema */
         must(&f->fix,
-             appender_append(f->fix.appender, commit, len, NULL, 0, &r,
-                             &f->fix.err));
+             appender_append(f->fix.appender, &request, &r, &f->fix.err));
         if (r.code != APPEND_OTHER_CONTENT)
             fail_msg("byte %zu of an event", at);
         ((uint8_t *)e)[at] ^= 1;
     }
     /* Stamps are not content: whoever asks again does not know them. */
     memset(commit + sizeof(struct commit_record) + 8, 0xee, 40);
-    must(&f->fix,
-         appender_append(f->fix.appender, commit, len, NULL, 0, &r,
-                         &f->fix.err));
+    must(&f->fix, appender_append(f->fix.appender, &request, &r, &f->fix.err));
     assert_true(r.repeated);
     free(commit);
     free(other);

@@ -113,16 +113,30 @@ static const struct wire_event events[] = {
 };
 
 static const struct wire_check checks[] = {
-    { "order-1", 7, WIRE_EXPECT_EXACT, 4 },
-    { "customer-7", 10, WIRE_EXPECT_EXISTS, 0 },
+    { "order-1", 7, WIRE_EXPECT_EXACT, 4, NULL, 0 },
+    { "customer-7", 10, WIRE_EXPECT_EXISTS, 0, NULL, 0 },
+};
+
+static const struct wire_item items[] = {
+    { 2, 1, 20, (const uint8_t *)"\x06\x04\x0aPlacedPaidcustomer:7" },
+    { 0, 2, 11, (const uint8_t *)"\x06\x05shop:1day:3" },
+    { 1, 0, 6,
+      (const uint8_t *)"\x06"
+                       "Closed" },
+};
+
+static const struct wire_check conditions[] = {
+    { NULL, 0, WIRE_EXPECT_NO_MATCH, 12, items, 3 },
+    { "stock-1", 7, WIRE_EXPECT_NONE, 0, NULL, 0 },
+    { NULL, 0, WIRE_EXPECT_NO_EVENT, 15, NULL, 0 },
 };
 
 static void
 append(void **state)
 {
     const struct wire_command commands[] = {
-        { id, checks, 2, events, 2 },
-        { second_id, NULL, 0, events + 1, 1 },
+        { id, checks, 2, events, 2, 0, 0 },
+        { second_id, NULL, 0, events + 1, 1, 0, 0 },
     };
     struct append_builder builder = { 0 };
     struct append_batch batch = { 0 };
@@ -155,10 +169,160 @@ append(void **state)
 }
 
 static void
+append_with_conditions(void **state)
+{
+    const struct wire_command commands[] = {
+        { id, conditions, 3, events + 1, 1, 0, 10 },
+        { second_id, conditions + 2, 1, events + 1, 1, COMMAND_FLAG_DRY_RUN,
+          0 },
+    };
+    struct append_builder builder = { 0 };
+    struct append_batch batch = { 0 };
+    struct message made = { .count = 0 }, vector;
+    const struct wire_check *got;
+    uint32_t index = 0, at = 0;
+    struct wire_name name;
+
+    (void)state;
+    assert_int_equal(append_builder_add(&builder, &commands[0]), 0);
+    assert_int_equal(append_builder_add(&builder, &commands[1]), 0);
+    assert_int_equal(append_builder_finish(&builder, &made), 0);
+    same("append-conditions", &made);
+    load("append-conditions", &vector);
+    assert_int_equal(
+        append_decode(&vector.frames[0], &vector.frames[1], &batch), 0);
+    assert_int_equal(batch.commands[0].show, 10);
+    assert_int_equal(batch.commands[0].flags, 0);
+    assert_int_equal(batch.commands[1].flags, COMMAND_FLAG_DRY_RUN);
+    got = batch.commands[0].checks;
+    assert_int_equal(got[0].item_count, 3);
+    assert_int_equal(got[0].version, 12);
+    assert_int_equal(got[1].item_count, 0);
+    assert_memory_equal(got[1].stream, "stock-1", 7);
+    assert_int_equal(batch.commands[1].checks[0].expect, WIRE_EXPECT_NO_EVENT);
+    assert_int_equal(batch.commands[1].checks[0].version, 15);
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_int_equal(got[0].items[i].type_count, items[i].type_count);
+        assert_int_equal(got[0].items[i].tag_count, items[i].tag_count);
+        assert_memory_equal(got[0].items[i].text, items[i].text,
+                            wire_item_text_len(&items[i]));
+    }
+    while (wire_item_next(&got[0].items[0], &index, &at, &name))
+        assert_memory_equal(name.p,
+                            ((const char *const[]){ "Placed", "Paid",
+                                                    "customer:7" })[index - 1],
+                            name.len);
+    assert_int_equal(index, 3);
+    append_builder_free(&builder);
+    append_batch_free(&batch);
+    message_clear(&vector);
+}
+
+static void
+appended_with_verdicts_and_records(void **state)
+{
+    static const uint64_t versions[] = { 3 };
+    static const struct wire_verdict verdicts[] = {
+        { 0, false, WIRE_EXPECT_NO_MATCH, 12, 16 },
+        { 1, false, WIRE_EXPECT_NONE, 0, 2 },
+        { 0, true, WIRE_EXPECT_NO_EVENT, 15, 0 },
+    };
+    struct wire_outcome outcomes[] = {
+        { .id = id,
+          .code = ANSWER_CONFLICT,
+          .verdicts = verdicts,
+          .verdict_count = 2,
+          .more = true },
+        { .id = second_id,
+          .dry_run = true,
+          .first_position = 17,
+          .last_position = 17,
+          .versions = versions,
+          .version_count = 1,
+          .verdicts = verdicts + 2,
+          .verdict_count = 1 },
+    };
+    struct appended_builder builder = { 0 };
+    struct outcome_batch batch = { 0 };
+    struct message made = { .count = 0 }, vector;
+
+    (void)state;
+    load("appended-conditions", &vector);
+    assert_int_equal(appended_decode(&vector.frames[0], &vector.frames[1],
+                                     KIND_APPENDED, &batch),
+                     0);
+    assert_true(batch.outcomes[0].more);
+    assert_true(batch.outcomes[1].dry_run);
+    assert_int_equal(batch.outcomes[0].records_len, message_len(&vector, 1));
+    assert_memory_equal(batch.outcomes[0].records, message_data(&vector, 1),
+                        message_len(&vector, 1));
+    assert_int_equal(batch.outcomes[0].verdicts[0].expected, 12);
+    assert_int_equal(batch.outcomes[0].verdicts[1].actual, 2);
+    assert_true(batch.outcomes[1].verdicts[0].holds);
+    outcomes[0].records = message_data(&vector, 1);
+    outcomes[0].records_len = (uint32_t)message_len(&vector, 1);
+    assert_int_equal(appended_builder_add(&builder, &outcomes[0]), 0);
+    assert_int_equal(appended_builder_add(&builder, &outcomes[1]), 0);
+    assert_int_equal(appended_builder_finish(&builder, KIND_APPENDED, &made),
+                     0);
+    same("appended-conditions", &made);
+    appended_builder_free(&builder);
+    outcome_batch_free(&batch);
+    message_clear(&vector);
+}
+
+static void
+what_does_not_fit_into_an_answer_is_left_out_or_asked_later(void **state)
+{
+    const uint8_t *records = calloc(1, SHOWN_PER_MESSAGE_MAX);
+    const struct wire_verdict *verdicts =
+        calloc(VERDICTS_PER_MESSAGE_MAX, sizeof *verdicts);
+    struct wire_outcome outcome = {
+        .id = id,
+        .code = ANSWER_CONFLICT,
+        .records = records,
+        .records_len = SHOWN_PER_MESSAGE_MAX - 8,
+        .verdicts = verdicts,
+        .verdict_count = VERDICTS_PER_MESSAGE_MAX - 1,
+    };
+    struct appended_builder builder = { 0 };
+    struct outcome_batch batch = { 0 };
+    struct message made = { .count = 0 };
+
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(appended_builder_add(&builder, &outcome), 0);
+        outcome.records_len = i == 0 ? 16 : 8;
+        outcome.verdict_count = 1;
+    }
+    assert_int_equal(appended_builder_finish(&builder, KIND_APPENDED, &made),
+                     0);
+    assert_int_equal(appended_decode(&made.frames[0], &made.frames[1],
+                                     KIND_APPENDED, &batch),
+                     0);
+    assert_false(batch.outcomes[0].more);
+    assert_int_equal(batch.outcomes[1].records_len, 0);
+    assert_true(batch.outcomes[1].more); /* 16 bytes too many */
+    assert_int_equal(batch.outcomes[1].verdict_count, 1);
+    for (int i = 2; i < 4; i++) {
+        assert_int_equal(batch.outcomes[i].code, ANSWER_BUSY);
+        assert_int_equal(batch.outcomes[i].verdict_count, 0);
+        assert_true(batch.outcomes[i].retry_ms > 0);
+    }
+    message_clear(&made);
+    appended_builder_free(&builder);
+    outcome_batch_free(&batch);
+    free((void *)(uintptr_t)records);
+    free((void *)(uintptr_t)verdicts);
+}
+
+static void
 appended(void **state)
 {
     static const uint64_t versions[] = { 5, 1 };
-    static const struct wire_failure failures[] = { { 0, 9 } };
+    static const struct wire_verdict verdicts[] = {
+        { 0, false, WIRE_EXPECT_EXACT, 4, 9 }
+    };
     const struct wire_outcome outcomes[] = {
         { .id = id,
           .repeated = true,
@@ -169,8 +333,8 @@ appended(void **state)
           .version_count = 2 },
         { .id = second_id,
           .code = ANSWER_CONFLICT,
-          .failures = failures,
-          .failure_count = 1,
+          .verdicts = verdicts,
+          .verdict_count = 1,
           .detail = "why",
           .detail_len = 3 },
     };
@@ -192,7 +356,7 @@ appended(void **state)
     assert_true(batch.outcomes[0].repeated);
     assert_int_equal(batch.outcomes[0].last_position, 8);
     assert_int_equal(batch.outcomes[0].versions[1], 1);
-    assert_int_equal(batch.outcomes[1].failures[0].actual, 9);
+    assert_int_equal(batch.outcomes[1].verdicts[0].actual, 9);
     assert_memory_equal(batch.outcomes[1].detail, "why", 3);
     message_clear(&vector);
 
@@ -322,15 +486,14 @@ decode_append(const uint8_t *header, size_t header_len, const uint8_t *body,
 }
 
 static void
-what_is_cut_or_bent_is_refused(void **state)
+cut_and_bend(const char *name)
 {
     struct message vector;
     uint8_t header[1024];
     const uint8_t *body;
     size_t len, body_len, fixed;
 
-    (void)state;
-    load("append", &vector);
+    load(name, &vector);
     len = message_len(&vector, 0);
     body = message_data(&vector, 1);
     body_len = message_len(&vector, 1);
@@ -351,11 +514,23 @@ what_is_cut_or_bent_is_refused(void **state)
     message_clear(&vector);
 }
 
+static void
+what_is_cut_or_bent_is_refused(void **state)
+{
+    (void)state;
+    cut_and_bend("append");
+    cut_and_bend("append-conditions");
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(append),
+        cmocka_unit_test(append_with_conditions),
+        cmocka_unit_test(appended_with_verdicts_and_records),
+        cmocka_unit_test(
+            what_does_not_fit_into_an_answer_is_left_out_or_asked_later),
         cmocka_unit_test(appended),
         cmocka_unit_test(reading),
         cmocka_unit_test(small_ones),
