@@ -281,7 +281,10 @@ def odd_messages_are_refused_and_honest_clients_go_on():
         odd = [[b""], [b"hello"], [good[0]], good + [b"more"], good * 3,
                [good[0], good[1] + b"x"], [good[0], good[1][:-1]],
                [wire.image("vvU", [2, 5, 1])], [wire.image("vvU", [1, 99, 1])],
-               [wire.header("APPEND", [(1, 1, 2 ** 32 - 1, 1)], [], []), b""],
+               [wire.header("APPEND", [(1, 1, 2 ** 32 - 1, 1, 0, 0)], [], [],
+                            []), b""],
+               [wire.header("APPEND", [(1, 1, 1, 1, 0, 0)], [(5, 65535, 0)],
+                            [(65535, 65535, 2 ** 32 - 1)], []), b""],
                [b"x"] * 40, [b"\0" * 100000]]
         for _ in range(300):
             bent = bytearray(good[0])

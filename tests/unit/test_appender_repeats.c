@@ -235,6 +235,162 @@ the_answer_is_the_first_one_though_the_stream_went_on(void **state)
     }
 }
 
+/* ---- beside checks that fail by now ------------------------------------- */
+
+enum { EXPECTATIONS = 9 };
+
+/* A command of its own stream, tag and type, and a check that holds the first
+ * time and never again. */
+struct once {
+    char name[24];
+    struct span span;
+    struct query_item item;
+    struct append_check check;
+    struct event_text texts[2];
+    struct uuid id;
+    uint64_t first_position, time_us;
+};
+
+static void
+make_once(struct once *o, uint32_t number, uint64_t head)
+{
+    memset(o, 0, sizeof *o);
+    snprintf(o->name, sizeof o->name, "once-%u", number);
+    o->span = (struct span){ o->name, (uint32_t)strlen(o->name) };
+    o->id = number % 2 == 0 ? uuid_v7(1700000000000 + number) : uuid_v4();
+    o->texts[0] =
+        (struct event_text){ o->name, o->name, "x", NULL, { o->name } };
+    o->texts[1] = (struct event_text){ o->name, "T", "y", NULL, { NULL } };
+    o->check.stream = o->span;
+    switch (number % EXPECTATIONS) {
+    case 0:
+        o->check.kind = EXPECT_ANY;
+        break;
+    case 1:
+        o->check.kind = EXPECT_NONE;
+        break;
+    case 2: /* the only one that cannot fail later: it is made to */
+        o->check.kind = EXPECT_EXISTS;
+        o->check.stream = (struct span){ "other", 5 };
+        break;
+    case 3:
+        o->check.kind = EXPECT_EXACT;
+        break;
+    case 4:
+        o->check =
+            (struct append_check){ .kind = EXPECT_NO_EVENT, .version = head };
+        break;
+    default: /* by tag, by type, by both, behind a position */
+        o->item = (struct query_item){ &o->span, &o->span, 1, 1 };
+        o->item.type_count = number % EXPECTATIONS != 5;
+        o->item.tag_count = number % EXPECTATIONS != 6;
+        o->check = (struct append_check){
+            .kind = EXPECT_NO_MATCH,
+            .version = number % EXPECTATIONS == 8 ? head : 0,
+            .items = &o->item,
+            .item_count = 1,
+        };
+        break;
+    }
+}
+
+/* The retry wins; with a fresh id the same command shows what its check says
+ * by now. */
+static void
+assert_retry_wins(struct logfix *fix, struct once *o)
+{
+    for (int dry = 0; dry < 2; dry++) {
+        struct append_check check = o->check;
+        struct append_result r;
+
+        if (check.kind == EXPECT_EXISTS) /* fails now */
+            check.stream = (struct span){ "nobody", 6 };
+        if (check.kind >= EXPECT_NO_EVENT && dry)
+            check.version = UINT64_MAX; /* invalid, even */
+        r = logfix_ask(fix, o->id, &check, 1, o->texts, 2, dry, 10);
+        assert_int_equal(r.code, APPEND_ACCEPTED);
+        assert_true(r.repeated);
+        assert_int_equal(r.dry_run, dry);
+        assert_int_equal(r.first_position, o->first_position);
+        assert_int_equal(r.last_position, o->first_position + 1);
+        assert_true(r.time_us == o->time_us);
+        assert_int_equal(r.version_count, 1);
+        assert_int_equal(r.versions[0], 2);
+        assert_int_equal(r.verdict_count, 0);
+        assert_int_equal(r.records_len, 0);
+        if (check.kind == EXPECT_ANY || dry)
+            continue;
+        r = logfix_ask(fix, uuid_v4(), &check, 1, o->texts, 2, true, 0);
+        assert_int_equal(r.code, APPEND_CONFLICT);
+        /* And the id does not take effect with other events. */
+        r = logfix_ask(fix, o->id, &check, 1, o->texts, 1, false, 0);
+        assert_int_equal(r.code, APPEND_OTHER_CONTENT);
+    }
+}
+
+static void
+a_retry_wins_over_every_check_that_fails_by_now(void **state)
+{
+    enum { COMMANDS = 3 * EXPECTATIONS };
+    struct fixture *f = *state;
+    struct logfix *fix = &f->fix;
+    struct once *once = calloc(COMMANDS, sizeof *once);
+    uint64_t head = logfix_put(fix, "other", 10).last_position;
+
+    for (uint32_t i = 0; i < COMMANDS; i++) {
+        struct append_result r;
+
+        make_once(&once[i], i, head);
+        r = logfix_append(fix, once[i].id, &once[i].check, 1, once[i].texts, 2);
+        assert_int_equal(r.code, APPEND_ACCEPTED);
+        assert_false(r.repeated);
+        once[i].first_position = r.first_position;
+        once[i].time_us = r.time_us;
+        head = r.last_position;
+        assert_retry_wins(fix, &once[i]); /* in the open group */
+        if (i == COMMANDS / 3)
+            appender_close_group(fix->appender);
+    }
+    for (uint32_t i = 0; i < COMMANDS; i++) /* some in flight */
+        assert_retry_wins(fix, &once[i]);
+    must(fix, appender_sync(fix->appender, &fix->err));
+    must(fix, appender_settle(fix->appender, &fix->err));
+    logfix_sync(fix);
+    for (uint32_t i = 0; i < COMMANDS; i++) /* durable */
+        assert_retry_wins(fix, &once[i]);
+    while (evlog_segment_count(appender_log(fix->appender)) < 3) {
+        (void)logfix_put(fix, "other", 20000);
+        logfix_sync(fix);
+    }
+    for (uint32_t i = 0; i < COMMANDS; i++) /* in a sealed segment */
+        assert_retry_wins(fix, &once[i]);
+    logfix_stop(fix);
+    must(fix, logfix_reopen(fix));
+    for (uint32_t i = 0; i < COMMANDS; i++) /* after a restart */
+        assert_retry_wins(fix, &once[i]);
+    free(once);
+}
+
+static void
+the_id_of_a_dry_run_stays_free(void **state)
+{
+    struct fixture *f = *state;
+    struct event_text text = { "s", "T", "x", NULL, { NULL } };
+    struct event_text other = { "s", "T", "y", NULL, { NULL } };
+    struct uuid id = uuid_v7(1);
+    struct append_result r =
+        logfix_ask(&f->fix, id, NULL, 0, &text, 1, true, 0);
+
+    assert_int_equal(r.code, APPEND_ACCEPTED);
+    assert_int_equal(r.versions[0], 1);
+    assert_int_equal(appender_open_commits(f->fix.appender), 0);
+    r = logfix_append(&f->fix, id, NULL, 0, &other, 1);
+    assert_int_equal(r.code, APPEND_ACCEPTED);
+    assert_false(r.repeated);
+    r = logfix_ask(&f->fix, id, NULL, 0, &text, 1, true, 0);
+    assert_int_equal(r.code, APPEND_OTHER_CONTENT);
+}
+
 static void
 the_id_of_a_refused_command_is_free(void **state)
 {
@@ -355,6 +511,8 @@ main(void)
         TEST(a_repeat_gets_the_first_answer_wherever_it_lies),
         TEST(all_commands_of_a_long_log_are_repeated_after_a_restart),
         TEST(the_answer_is_the_first_one_though_the_stream_went_on),
+        TEST(a_retry_wins_over_every_check_that_fails_by_now),
+        TEST(the_id_of_a_dry_run_stays_free),
         TEST(the_id_of_a_refused_command_is_free),
         TEST(any_difference_is_other_content),
         TEST(lost_files_of_ids_do_not_let_a_command_take_effect_twice),
