@@ -48,15 +48,15 @@ def _parts(text):
 
 def image(text, values):
     """A tpl image of the format with these values; arrays are lists."""
-    body = b""
+    pieces = []
     for part, value in zip(_parts(text), values, strict=True):
         if part in NUMBERS and not isinstance(value, list):
-            body += struct.pack("<" + NUMBERS[part], value)
+            pieces.append(struct.pack("<" + NUMBERS[part], value))
         else:
-            body += struct.pack("<I", len(value))
-            for row in value:
-                body += struct.pack("<" + "".join(NUMBERS[c] for c in part),
-                                    *row)
+            pieces.append(struct.pack("<I", len(value)))
+            row_of = struct.Struct("<" + "".join(NUMBERS[c] for c in part))
+            pieces += [row_of.pack(*row) for row in value]
+    body = b"".join(pieces)
     head = text.encode() + b"\0"
     return b"tpl\0" + struct.pack("<I", 8 + len(head) + len(body)) + \
         head + body
