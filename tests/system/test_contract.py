@@ -9,6 +9,7 @@ between.
 
 import json
 import os
+import signal
 import sys
 import threading
 import uuid
@@ -470,9 +471,13 @@ def what_one_message_to_the_writer_cannot_hold_goes_in_two():
     checks = [("m-1", wire.ANY, 0)] * 4000
     commands = [wire.Command([fact("M", [], "m-1")], checks)
                 for _ in range(30)]
+    messages = [wire.append(commands[:15]), wire.append(commands[15:])]
     said = []
-    for part in (commands[:15], commands[15:]):
-        client.sockets[0].send_multipart(wire.append(part))
+    gateway = RUN.pipeline.pid("gateway")
+    os.kill(gateway, signal.SIGSTOP)
+    for message in messages:
+        client.sockets[0].send_multipart(message)
+    os.kill(gateway, signal.SIGCONT)
     while len(said) < len(commands):
         said += wire.outcomes(client.sockets[0].recv_multipart())
     equal({o.code for o in said}, {"accepted"}, "answers")
