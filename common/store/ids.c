@@ -12,7 +12,7 @@
 
 #define IDS_MAGIC "CAIRNIDS"
 #define IDS_SLOTS_MIN 64u
-#define IDS_MAPS_MAX 1024u /* files mapped at a time */
+#define IDS_MAPS_MAX 8192u /* files mapped at a time: 1 TiB of log by default */
 
 /*
  *   off  size  field
