@@ -254,12 +254,12 @@ append(struct growth *g, uint64_t position)
 {
     uint32_t len;
     uint8_t *commit = make_commit(position, &len);
+    const struct append_request request = { .commit = commit,
+                                            .commit_len = len };
     struct append_result result;
 
     for (;;) {
-        must(g,
-             appender_append(g->appender, commit, len, NULL, 0, &result,
-                             &g->err));
+        must(g, appender_append(g->appender, &request, &result, &g->err));
         if (result.code == APPEND_GROUP_FULL)
             settle(g);
         else if (result.code == APPEND_NOT_READY)
