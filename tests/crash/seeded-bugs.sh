@@ -19,8 +19,8 @@ out=$(mktemp)
 trap 'rm -f "$out"' EXIT
 missed=0 found=0
 
-for bug in $(sed -n 's/^#define \(BUG_[A-Z_]*\) [1-9].*/\1/p' \
-    common/store/bug.h); do
+bugs=$(sed -n 's/^#define \(BUG_[A-Z_]*\) [1-9].*/\1/p' common/store/bug.h)
+for bug in $bugs; do
     "$build/bugs/$bug/test_power_cut" >"$out" 2>&1
     code=$?
     seed=$(grep -o -m1 'SEED=[0-9]*' "$out")
