@@ -487,9 +487,9 @@ announce(struct appender *ap)
         randombytes_buf(&epoch, sizeof epoch);
         control_set_epoch(ap->control, epoch);
     }
-    control_set_index_end(ap->control, 0);
     control_set_table_generation(ap->control, table_generation(ap->table));
     control_set_watermark(ap->control, ap->tail.position, ap->tail.time_us);
+    control_set_index_end(ap->control, 0);
     control_set_started(ap->control, (uint64_t)getpid(),
                         sys_call(ap->sys, now_us));
 }
