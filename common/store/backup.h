@@ -46,13 +46,13 @@ struct backup_report {
 /*
  * Brings the backup in `backup_dir`, which is made if need be, up to the
  * durable end of the log in `dir`, beside a running writer or without one.
- * The control page says how far the log is durable.  Without one
- * (control_path NULL) no writer may be running: what recovery would accept is
- * copied, and for as long as that is looked at no writer can start.
+ * Beside one, its control page says how far the log is durable; without one,
+ * control_path may be NULL, what recovery would accept is copied, and for as
+ * long as that is looked at no writer can start.
  *
  *   -ECANCELED        progress() wanted so; what is there is a good backup
- *   -CAIRN_ELOCKED    a writer runs, but there is no control page; or the
- *                     backup directory is in use
+ *   -CAIRN_ELOCKED    a writer runs, but control_path is NULL; or it is just
+ *                     starting; or the backup directory is in use
  *   -CAIRN_EOTHERLOG  the backup or the control page is of another log, or the
  *                     backup holds what the log does not
  *   -CAIRN_EDAMAGED   the log, or what was written, is damaged

@@ -10,18 +10,27 @@ page_watermark(struct evlog *log, const char *path, uint64_t *ret_watermark,
                struct err *err)
 {
     struct control *control;
+    enum control_state state;
     bool same;
     int rc = control_open(evlog_sys(log), path, &control, err);
 
     if (rc < 0)
         return rc;
     same = uuid_equal(control_log_id(control), evlog_id(log));
+    state = control_state(control);
     *ret_watermark = control_watermark(control);
     control_close(&control);
-    return same ? 0
-                : err_set(err, -CAIRN_EOTHERLOG,
-                          "control page %s belongs to another log than %s",
-                          path, evlog_dir(log));
+    if (!same)
+        return err_set(err, -CAIRN_EOTHERLOG,
+                       "control page %s belongs to another log than %s", path,
+                       evlog_dir(log));
+    /* After a boot the page is a new one, and says 0 until then. */
+    if (state == CONTROL_RECOVERING && *ret_watermark == 0)
+        return err_set(err, -CAIRN_ELOCKED,
+                       "log %s: its writer is just starting, and has not said "
+                       "yet what is durable: run this again in a while",
+                       evlog_dir(log));
+    return 0;
 }
 
 /* The end of the group that holds the event at the watermark. */
@@ -112,21 +121,19 @@ durable_end(struct evlog *log, const char *control_path, struct tail *ret_end,
 {
     const struct sys *sys = evlog_sys(log);
     uint64_t watermark;
-    int fd, rc;
+    /* There is no lock where no writer has ever been, as in a backup. */
+    int rc, fd = store_lock(sys, evlog_dir(log), SYS_READ);
 
-    if (control_path != NULL) {
-        rc = page_watermark(log, control_path, &watermark, err);
-        return rc < 0 ? rc : end_at(log, watermark, ret_end, err);
-    }
-    /* Whoever holds the lock could be writing just now.  There is no lock
-     * where no writer has ever been, as in a backup. */
-    fd = store_lock(sys, evlog_dir(log), SYS_READ);
-    if (fd == -CAIRN_ELOCKED)
+    if (fd == -CAIRN_ELOCKED && control_path == NULL)
         return err_set(err, fd,
                        "log %s: a writer has it open, and only its control "
                        "page says what is durable: say where that is "
                        "(--control)",
                        evlog_dir(log));
+    if (fd == -CAIRN_ELOCKED) {
+        rc = page_watermark(log, control_path, &watermark, err);
+        return rc < 0 ? rc : end_at(log, watermark, ret_end, err);
+    }
     if (fd < 0 && fd != -ENOENT)
         return err_sys(err, fd, "log %s: cannot lock", evlog_dir(log));
     rc = end_without_writer(log, ret_end, err);

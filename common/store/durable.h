@@ -10,11 +10,13 @@
 #include "store/tailscan.h"
 
 /*
- * The end of the last group that is known to be durable.  With a control page
- * its watermark says so; without one (control_path NULL) no writer may be
- * running, and the end is what recovery would accept.
+ * The end of the last group that is known to be durable.  While a writer holds
+ * the lock, the watermark on its control page says so.  If none does, it is
+ * what recovery would accept, and no writer can start until that is found out;
+ * a page that such a writer has left is not looked at.
  *
- *   -CAIRN_ELOCKED    a writer runs, but there is no control page
+ *   -CAIRN_ELOCKED    a writer runs, but control_path is NULL; or it is just
+ *                     starting, and has not said yet what is durable
  *   -CAIRN_EOTHERLOG  the page belongs to another log
  *   -CAIRN_EDAMAGED, -CAIRN_EAMBIGUOUS  recovery would refuse the log
  */
