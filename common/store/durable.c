@@ -10,25 +10,23 @@ page_watermark(struct evlog *log, const char *path, uint64_t *ret_watermark,
                struct err *err)
 {
     struct control *control;
-    enum control_state state;
-    bool same;
+    bool same, announced;
     int rc = control_open(evlog_sys(log), path, &control, err);
 
     if (rc < 0)
         return rc;
     same = uuid_equal(control_log_id(control), evlog_id(log));
-    state = control_state(control);
+    announced = control_started_us(control) != 0;
     *ret_watermark = control_watermark(control);
     control_close(&control);
     if (!same)
         return err_set(err, -CAIRN_EOTHERLOG,
                        "control page %s belongs to another log than %s", path,
                        evlog_dir(log));
-    /* After a boot the page is a new one, and says 0 until then. */
-    if (state == CONTROL_RECOVERING && *ret_watermark == 0)
+    if (!announced)
         return err_set(err, -CAIRN_ELOCKED,
-                       "log %s: its writer is just starting, and has not said "
-                       "yet what is durable: run this again in a while",
+                       "log %s: its writer is starting, and has not said yet "
+                       "what is durable: run this again in a while",
                        evlog_dir(log));
     return 0;
 }

@@ -286,7 +286,6 @@ copy_beside_a_writer(uint64_t seed)
     s.sys = simdisk_sys(s.w.disk, PROCESS_CHECKER);
     if (workload_open(&s.w) < 0)
         model_fail("open: %s", s.w.err.text);
-    appender_serve(s.w.appender);
     for (unsigned i = 0; i < 400; i++) {
         if (workload_step(&s.w) < 0)
             model_fail("step: %s", s.w.err.text);

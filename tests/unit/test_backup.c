@@ -305,8 +305,6 @@ an_empty_log_can_be_backed_up_and_restored(void **state)
 
     logfix_close(&f->fix);
     logfix_open(&f->fix, &f->watch.sys, &options);
-    assert_int_equal(backup(f), -CAIRN_ELOCKED); /* it is just starting */
-    appender_serve(f->fix.appender);
     must_back_up(f);
     assert_int_equal(f->report.copied, 1);
     assert_whole(f, "backup", 0);
@@ -331,6 +329,23 @@ without_a_page_a_running_writer_is_refused(void **state)
     must_back_up(f);
     assert_int_equal(logfix_reopen(&f->fix), 0);
     assert_whole(f, "backup", position(f));
+}
+
+static void
+a_page_that_says_nothing_yet_is_not_believed(void **state)
+{
+    struct fixture *f = *state;
+    struct control *page;
+
+    /* As after a boot, while the writer is recovering. */
+    assert_int_equal(unlink(logfix_control(&f->fix)), 0);
+    assert_int_equal(control_create(&sys_real, logfix_control(&f->fix),
+                                    evlog_id(appender_log(f->fix.appender)),
+                                    &page, &f->err),
+                     0);
+    assert_int_equal(backup(f), -CAIRN_ELOCKED);
+    assert_non_null(strstr(f->err.text, "starting"));
+    control_close(&page);
 }
 
 static void
@@ -778,6 +793,7 @@ main(void)
         CASE(a_segment_that_is_not_sealed_yet_is_sealed_in_the_backup),
         CASE(an_empty_log_can_be_backed_up_and_restored),
         CASE(without_a_page_a_running_writer_is_refused),
+        CASE(a_page_that_says_nothing_yet_is_not_believed),
         CASE(without_a_writer_a_torn_end_is_left_out),
         CASE(damage_in_the_log_is_not_copied),
         CASE(what_the_device_gives_back_is_checked),
