@@ -49,12 +49,14 @@ entries_compare(const void *a, const void *b)
         (left->first_position < right->first_position);
 }
 
-/* Unmaps what has not been touched for longest; its place is free, then. */
+/* Unmaps what has not been touched for longest, if there is no place left. */
 static void
-evict_one(struct evlog *log)
+make_place(struct evlog *log)
 {
     size_t place = 0;
 
+    if (log->map_count < EVLOG_MAPS_MAX)
+        return;
     for (size_t i = 1; i < log->map_count; i++)
         if (log->entries[log->mapped[i]].used <
             log->entries[log->mapped[place]].used)
@@ -63,12 +65,9 @@ evict_one(struct evlog *log)
     log->mapped[place] = log->mapped[--log->map_count];
 }
 
-/* Keeps a map for as long as others do not need its place more. */
 static void
 keep_map(struct evlog *log, size_t index, struct segment *segment)
 {
-    if (log->map_count == EVLOG_MAPS_MAX)
-        evict_one(log);
     log->entries[index].segment = segment;
     log->mapped[log->map_count++] = index;
 }
@@ -216,6 +215,7 @@ map_segment(struct evlog *log, uint64_t number, struct err *err)
                       log->dir, number, e->first_position);
         return -CAIRN_EDAMAGED;
     }
+    make_place(log);
     rc = segment_open(log->sys, log->dir, e->first_position, &segment, err);
     if (rc == -ENOENT) { /* others have seen it */
         rc = -CAIRN_EDAMAGED;
