@@ -100,12 +100,8 @@ source_sock(struct source *source)
     return source->reader == NULL ? &source->sock : NULL;
 }
 
-/*
- * The read model has taken in what the log does not hold.  To wait until the
- * log is that long again would be to go on from another history.
- */
-static int
-is_ahead(uint64_t position, uint64_t watermark, struct err *err)
+int
+source_ahead(uint64_t position, uint64_t watermark, struct err *err)
 {
     return err_set(err, -CAIRN_EPROJECTION,
                    "the read model is at position %" PRIu64
@@ -137,7 +133,7 @@ mapped_next(struct source *s, uint64_t position, uint32_t event_max,
     if (rc < 0 || position == batch->watermark)
         return rc;
     if (position > batch->watermark)
-        return is_ahead(position, batch->watermark, err);
+        return source_ahead(position, batch->watermark, err);
     rc = evlog_seek(reader_log(s->reader), position + 1, batch->watermark,
                     &batch->cursor, err);
     batch->last = batch->watermark - position > event_max ? position + event_max
@@ -284,7 +280,7 @@ publisher_next(struct source *s, uint64_t position, uint32_t event_max,
         s->state.watermark = batch->watermark = answer.watermark;
         if (position > answer.watermark) {
             message_clear(&batch->frames);
-            return is_ahead(position, answer.watermark, err);
+            return source_ahead(position, answer.watermark, err);
         }
         batch->last = answer.next - 1;
         batch->frame = 1;
