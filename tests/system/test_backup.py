@@ -16,7 +16,7 @@ from system import (FILES_SQL, History, Pipeline, equal, expect,  # noqa: E402
                     run, seed, wait_until)
 
 SMALL = "log\n    segment = 1M\n    group_max = 256K\n"
-EVENTS = 12000
+EVENTS = 8000
 
 
 def lines_of(count, first=1):
@@ -105,7 +105,7 @@ def backups_under_load_are_prefixes_of_the_log():
         p.cairn("append", data=lines_of(50))
         process = load(p, lines_of(EVENTS))
         ends = []
-        while process.poll() is None and len(ends) < 6:
+        while process.poll() is None and len(ends) < 4:
             report = back_up(p)
             found = verify(p, "backup")
             equal(found["last_position"], report["last_position"],
@@ -210,7 +210,7 @@ def a_killed_backup_is_whole_and_goes_on():
         end = back_up(p)["last_position"]
         p.cairn("append", "--quiet", data=lines_of(11000))
         killed = 0
-        for number in range(12):
+        for number in range(8):
             process = p.start_cairn("log", "backup", p.path("log"),
                                     p.path("backup"),
                                     stdout=subprocess.DEVNULL,

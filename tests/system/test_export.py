@@ -222,15 +222,17 @@ def filters_and_ends_are_those_of_read():
         p.close()
 
 
-def an_import_keeps_the_order_across_restarts():
+def an_import_keeps_the_order_whatever_happens():
+    """The gateway is busy all the time, and daemons are killed."""
     rng = random.Random(seed())
     first, second = Pipeline(), Pipeline()
     try:
         first.up()
+        second.config("gateway", "client\n    in_flight_max = 40\n")
         second.up()
         store(first, b"".join(
             json.dumps({"stream": f"s-{n % 50}", "type": "T",
-                        "data": n}).encode() + b"\n" for n in range(20000)))
+                        "data": n}).encode() + b"\n" for n in range(8000)))
         lines = export(first)
         path = second.path("lines")
         with open(path, "wb") as file:
@@ -240,7 +242,7 @@ def an_import_keeps_the_order_across_restarts():
         for victim in ("writer", "gateway"):
             wait_until(lambda: process.poll() is not None or
                        second.status()["writer"].get("position", 0) >
-                       rng.randrange(1, 8000), "some of the import")
+                       rng.randrange(1, 3000), "some of the import")
             second.dev("crash", victim)
         equal(process.wait(), 0, "the exit code of the import")
         equal(without_times(export(second)), without_times(lines), "the order")
@@ -273,5 +275,5 @@ def an_interrupted_export_ends_with_a_commit():
 
 run([odd_events_come_out_as_they_went_in,
      filters_and_ends_are_those_of_read,
-     an_import_keeps_the_order_across_restarts,
+     an_import_keeps_the_order_whatever_happens,
      an_interrupted_export_ends_with_a_commit])
