@@ -4,7 +4,9 @@
 
 #include <getopt.h>
 #include <inttypes.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <jansson.h>
 
@@ -50,6 +52,23 @@ static const char help[] =
     "  --json            outcomes as lines of JSON\n";
 
 static void
+show_progress(const struct append_run *run)
+{
+    double rate,
+        left = cli_seconds_left(run->began_ms, run->read_bytes, run->all_bytes,
+                                &rate);
+    char part[64] = "";
+
+    if (run->all_bytes > 0)
+        (void)snprintf(part, sizeof part, ", %.0f %%, %s/s, about %.0f s left",
+                       100.0 * (double)run->read_bytes / (double)run->all_bytes,
+                       cli_bytes((uint64_t)rate), left);
+    cli_progress(run->cli, "%s commits, %s events, %s repeated%s",
+                 cli_number(run->commits), cli_number(run->events),
+                 cli_number(run->repeated), part);
+}
+
+static void
 on_outcome(void *arg, uint64_t tag, const struct wire_command *command,
            const struct wire_outcome *o, bool reached)
 {
@@ -69,9 +88,7 @@ on_outcome(void *arg, uint64_t tag, const struct wire_command *command,
     }
     outcome_print(run, command, o, tag, reached);
     if (run->lines)
-        cli_progress(run->cli, "%s commits, %s events, %s repeated",
-                     cli_number(run->commits), cli_number(run->events),
-                     cli_number(run->repeated));
+        show_progress(run);
 }
 
 static int
@@ -97,6 +114,14 @@ new_command_id(void)
 }
 
 int
+append_settle(struct append_run *run)
+{
+    run->batch_commits = 0;
+    run->batch_bytes = 0;
+    return append_client_finish(run->client);
+}
+
+int
 append_queue(struct append_run *run, struct line_commit *commit, uint64_t line)
 {
     struct wire_command command = line_finish(commit);
@@ -107,6 +132,12 @@ append_queue(struct append_run *run, struct line_commit *commit, uint64_t line)
     command.flags = run->options->dry_run ? COMMAND_FLAG_DRY_RUN : 0;
     command.show = run->options->show;
     rc = append_client_queue(run->client, &command, line);
+    run->batch_commits++;
+    run->batch_bytes += commit->text_len;
+    if (rc == 0 && run->options->in_order &&
+        (run->batch_commits >= IN_ORDER_COMMITS ||
+         run->batch_bytes >= IN_ORDER_BYTES))
+        rc = append_settle(run);
     if (rc < 0)
         fprintf(stderr, "cairn: %s\n", err_text(rc));
     line_clear(commit);
@@ -351,7 +382,11 @@ run_append(struct append_run *run, int argc, char **argv, struct err *err)
         o->event.data_len = argc > 2 ? strlen(argv[2]) : 0;
         rc = append_one(run, err);
     } else {
+        struct stat input;
+
         run->lines = true;
+        if (fstat(STDIN_FILENO, &input) == 0 && S_ISREG(input.st_mode))
+            run->all_bytes = (uint64_t)input.st_size;
         rc = append_lines(run, err);
     }
     if (append_client_finish(run->client) < 0 && rc == 0)
@@ -395,6 +430,20 @@ print_summary(struct append_run *run)
     fprintf(stderr, "\n");
 }
 
+/* Does it, says how it went, and returns the exit code. */
+static int
+finish(struct append_run *run, int argc, char **argv)
+{
+    struct err err;
+    int rc = run_append(run, argc, argv, &err);
+
+    print_summary(run);
+    line_free(&run->options->commit);
+    if (rc == -EINVAL)
+        return cli_usage("append", "%s", err.text);
+    return rc < 0 ? cli_fail(&err) : exit_code(run);
+}
+
 int
 cli_append(struct cli *cli, int argc, char **argv)
 {
@@ -432,10 +481,53 @@ cli_append(struct cli *cli, int argc, char **argv)
         line_free(&o.commit);
         return cli_usage("append", "%s", err.text);
     }
-    rc = run_append(&run, argc, argv, &err);
-    print_summary(&run);
-    line_free(&o.commit);
-    if (rc == -EINVAL)
-        return cli_usage("append", "%s", err.text);
-    return rc < 0 ? cli_fail(&err) : exit_code(&run);
+    return finish(&run, argc, argv);
+}
+
+static const char help_import[] =
+    "cairn import - store exported lines in another log\n\n"
+    "usage: cairn import [options] < LINES\n\n"
+    "Reads what cairn export has written.  Commits stay whole, and take effect "
+    "in\n"
+    "the order of the lines; with their ids of commands and events, so that a\n"
+    "second import is answered 'repeated' and stores nothing.  Positions and\n"
+    "versions follow from the order; times are those of the import.\n\n"
+    "  --keep-going      go on behind a bad or refused commit\n"
+    "  --timeout SECONDS give a command up after so long (30)\n"
+    "  --quiet           only say what went wrong\n"
+    "  --json            outcomes as lines of JSON\n";
+
+int
+cli_import(struct cli *cli, int argc, char **argv)
+{
+    static const struct option options[] = {
+        { "keep-going", no_argument, NULL, OPT_KEEP_GOING },
+        { "quiet", no_argument, NULL, OPT_QUIET },
+        CLI_COMMON_OPTIONS,
+        { 0 },
+    };
+    struct append_options o = {
+        .window = APPEND_WINDOW_DEFAULT,
+        .in_order = true,
+    };
+    struct append_run run = { .cli = cli,
+                              .options = &o,
+                              .began_ms = clock_ms() };
+    int c;
+
+    while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+        if (c == 'h') {
+            fputs(help_import, stdout);
+            return CLI_DONE;
+        }
+        if (c == OPT_KEEP_GOING)
+            o.keep_going = true;
+        else if (c == OPT_QUIET)
+            o.quiet = true;
+        else if (!cli_common_option(cli, c, optarg))
+            return cli_usage("import", "the options are wrong");
+    }
+    if (argc > optind)
+        return cli_usage("import", "it reads lines from standard input");
+    return finish(&run, 0, NULL);
 }

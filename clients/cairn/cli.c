@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "cairn/cli.h"
 
+#include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 
 #include "base/log.h"
 #include "base/text.h"
+#include "store/control.h"
+#include "store/evlog.h"
 
 #define PROGRESS_MS 100u
 
@@ -35,6 +39,8 @@ cli_fail(const struct err *err)
         return CLI_CONFLICT;
     case CAIRN_EUSAGE:
         return CLI_USAGE;
+    case ECANCELED:
+        return CLI_INTERRUPTED;
     default:
         return CLI_FAILED;
     }
@@ -83,6 +89,63 @@ cli_bytes(uint64_t bytes)
     (void)snprintf(buf, sizeof buffers[0], unit == 0 ? "%.0f %s" : "%.1f %s",
                    scaled, units[unit]);
     return buf;
+}
+
+/* ---- long work --------------------------------------------------------- */
+
+static volatile sig_atomic_t interrupted;
+
+static void
+on_interrupt(int signal_number)
+{
+    (void)signal_number;
+    interrupted = 1;
+}
+
+void
+cli_catch_interrupts(void)
+{
+    const struct sigaction action = { .sa_handler = on_interrupt,
+                                      .sa_flags = (int)SA_RESETHAND };
+
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGTERM, &action, NULL);
+}
+
+bool
+cli_interrupted(void)
+{
+    return interrupted != 0;
+}
+
+const char *
+cli_control_page(const struct cli *cli, const char *given, const char *log_dir,
+                 char *path)
+{
+    struct control *control = NULL;
+    struct evlog *log = NULL;
+    bool same = false;
+
+    if (given != NULL)
+        return given;
+    if (store_path(path, cli->run, "log.control") == 0 &&
+        control_open(&sys_real, path, &control, NULL) == 0 &&
+        evlog_open(&sys_real, log_dir, &log, NULL) == 0)
+        same = uuid_equal(evlog_id(log), control_log_id(control));
+    evlog_close(&log);
+    control_close(&control);
+    return same ? path : NULL;
+}
+
+double
+cli_seconds_left(uint64_t began_ms, uint64_t done, uint64_t all,
+                 double *ret_rate)
+{
+    double seconds = (double)(clock_ms() - began_ms) / 1000;
+    double rate = seconds > 0.01 ? (double)done / seconds : 0;
+
+    *ret_rate = rate;
+    return rate > 0 && all > done ? (double)(all - done) / rate : 0;
 }
 
 void

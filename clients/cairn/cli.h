@@ -3,7 +3,7 @@
  * cli - what the commands of `cairn` have in common.
  *
  * Exit codes: 0 done, 1 failed, 2 usage, 3 conflict, 4 not reachable,
- * 5 outcome unknown.
+ * 5 outcome unknown, 130 interrupted.
  */
 #ifndef CAIRN_CLIENTS_CLI_H
 #define CAIRN_CLIENTS_CLI_H
@@ -21,6 +21,7 @@ enum cli_exit {
     CLI_CONFLICT = 3,
     CLI_UNREACHABLE = 4,
     CLI_UNKNOWN = 5,
+    CLI_INTERRUPTED = 130, /* as shells say it */
 };
 
 #define CLI_ENDPOINT_LEN 256
@@ -40,7 +41,11 @@ struct cli {
 typedef int cli_command(struct cli *cli, int argc, char **argv);
 
 cli_command cli_append, cli_read, cli_watch, cli_stream, cli_projection,
-    cli_status, cli_log;
+    cli_status, cli_log, cli_export, cli_import;
+
+/* `cairn log backup` and `cairn log restore`; argv[0] is "log". */
+cli_command cli_log_backup, cli_log_restore;
+int cli_log_help(void); /* CLI_DONE */
 
 /* Says on standard error what is wrong, and where to read more; CLI_USAGE. */
 int cli_usage(const char *command, const char *format, ...)
@@ -68,6 +73,25 @@ const char *cli_number(uint64_t number);
 
 /* "12.3 MiB" likewise. */
 const char *cli_bytes(uint64_t bytes);
+
+/*
+ * From now on an interrupt does not end the process, but makes
+ * cli_interrupted() true; a second one does end it.
+ */
+void cli_catch_interrupts(void);
+bool cli_interrupted(void);
+
+/*
+ * The control page of the writer of a log: `given`, or that of the daemons
+ * whose run directory we know if it is a page of that log; NULL if there is
+ * none.  `path` has room for PATH_LEN_MAX bytes.
+ */
+const char *cli_control_page(const struct cli *cli, const char *given,
+                             const char *log_dir, char *path);
+
+/* Seconds that work will still take, from what was done since began_ms. */
+double cli_seconds_left(uint64_t began_ms, uint64_t done, uint64_t all,
+                        double *ret_rate);
 
 /* Says on a terminal how far a long work has come; NULL text ends the line. */
 void cli_progress(struct cli *cli, const char *format, ...)

@@ -512,11 +512,11 @@ static int
 check_fields(struct reading *r)
 {
     static const char *const known[] = {
-        "stream",       "type",     "data",    "data_text",   "data_base64",
-        "meta",         "tags",     "id",      "correlation", "causation",
-        "schema",       "expect",   "checks",  "command",     "more",
-        "content_type", "position", "version", "time",        "time_us",
-        "fail_if",
+        "stream",      "type",      "data",         "data_text", "data_base64",
+        "meta",        "meta_text", "meta_base64",  "tags",      "id",
+        "correlation", "causation", "schema",       "expect",    "checks",
+        "command",     "more",      "content_type", "position",  "version",
+        "time",        "time_us",   "fail_if",
     };
     const char *name;
     json_t *value;

@@ -25,7 +25,9 @@
  *   command             UUID of the command
  *   more                true: the next line belongs to the same commit
  *
- * Out: the same, with position, version, time (RFC 3339) and time_us.
+ * Out: the same, with position, version, time (RFC 3339) and time_us.  What is
+ * written as one of the three forms of data and meta is read as the same
+ * bytes; only what is certain to be is written as JSON.
  *
  * Threads: one.
  */
@@ -108,6 +110,14 @@ void json_print_event(FILE *out, const struct event *event);
 
 /* Writes an event as a line of JSON. */
 void line_print(FILE *out, const struct event *event);
+
+/*
+ * The same with its command, so that the commit can be stored again as it
+ * was; and the end of that line, once it is known whether another one of the
+ * same commit follows.
+ */
+void line_print_part(FILE *out, const struct event *event, struct uuid command);
+void line_print_end(FILE *out, bool more);
 
 /* Writes a JSON string, quotes included; bytes that are not UTF-8 become
  * U+FFFD. */

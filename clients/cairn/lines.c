@@ -50,7 +50,8 @@ fill(struct append_run *run, struct input *in, struct err *err)
     if (bytes_reserve(&in->data, &in->room, in->len + READ_LEN) < 0)
         return err_sys(err, -ENOMEM, "standard input");
     while (poll(&fd, 1, 0) == 0) {
-        int rc = append_client_pump(run->client, 0);
+        int rc = run->options->in_order ? append_settle(run)
+                                        : append_client_pump(run->client, 0);
 
         if (rc < 0)
             return err_sys(err, rc, "sending");
@@ -63,6 +64,7 @@ fill(struct append_run *run, struct input *in, struct err *err)
         return err_sys(err, -errno, "standard input");
     in->end = n == 0;
     in->len += (size_t)n;
+    run->read_bytes += (size_t)n;
     return 0;
 }
 

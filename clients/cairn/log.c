@@ -15,15 +15,28 @@
 static const char help[] =
     "cairn log - the files of a log, without daemons\n\n"
     "usage: cairn log verify [--quick] DIRECTORY\n"
-    "       cairn log dump [--from POSITION] [--limit N] DIRECTORY\n\n"
+    "       cairn log dump [--from POSITION] [--limit N] DIRECTORY\n"
+    "       cairn log backup [--control FILE] DIRECTORY BACKUP\n"
+    "       cairn log restore [--to POSITION|@TIME] BACKUP DIRECTORY\n\n"
     "  verify   reads everything and says what is damaged: segment, byte and\n"
     "           positions, streams if they can be told; exit code 1 if "
     "anything is.  --quick leaves the\n"
     "           links of events out\n"
-    "  dump     shows groups, commits and events as they lie in the files\n\n"
-    "Both may run beside a writer; what it is writing just then shows as an\n"
-    "unfinished end.\n\n"
-    "  --json   findings, or records, as lines of JSON\n";
+    "  dump     shows groups, commits and events as they lie in the files\n"
+    "  backup   copies what is new of the log into BACKUP, which is made if\n"
+    "           need be, and checks what the device gives back; at any time,\n"
+    "           beside a writer or without one.  BACKUP is a log itself, and\n"
+    "           a whole one at every moment.  --control FILE is the writer's\n"
+    "           control page (RUN/log.control)\n"
+    "  restore  makes a log of a backup, in an empty or a new directory: a "
+    "new\n"
+    "           log, with an id of its own, that holds all commits, or all "
+    "that\n"
+    "           end at or before a position or time.  Read models of the old\n"
+    "           log have to be reset\n\n"
+    "All but restore may run beside a writer; what it is writing just then\n"
+    "shows as an unfinished end in verify and dump, and is in no backup.\n\n"
+    "  --json   findings, records, or what was done, as lines of JSON\n";
 
 struct log_options {
     bool quick;
@@ -81,9 +94,7 @@ static void
 on_verify_progress(void *arg, uint64_t done, uint64_t all, uint64_t position)
 {
     struct verify_run *run = arg;
-    double seconds = (double)(clock_ms() - run->began_ms) / 1000;
-    double rate = seconds > 0.01 ? (double)done / seconds : 0;
-    double left = rate > 0 ? (double)(all - done) / rate : 0;
+    double rate, left = cli_seconds_left(run->began_ms, done, all, &rate);
 
     cli_progress(run->cli,
                  "verifying: %3.0f %%, position %s, %s/s, about %.0f s left",
@@ -283,6 +294,13 @@ dump(struct cli *cli, const struct log_options *o, const char *dir)
 }
 
 int
+cli_log_help(void)
+{
+    fputs(help, stdout);
+    return CLI_DONE;
+}
+
+int
 cli_log(struct cli *cli, int argc, char **argv)
 {
     static const struct option options[] = {
@@ -295,11 +313,17 @@ cli_log(struct cli *cli, int argc, char **argv)
     struct log_options o = { .from = 1 };
     int c;
 
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "backup") == 0)
+            return cli_log_backup(cli, argc, argv);
+        if (strcmp(argv[i], "restore") == 0)
+            return cli_log_restore(cli, argc, argv);
+        if (argv[i][0] != '-')
+            break;
+    }
     while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-        if (c == 'h') {
-            fputs(help, stdout);
-            return CLI_DONE;
-        }
+        if (c == 'h')
+            return cli_log_help();
         if (c == 256)
             o.quick = true;
         else if ((c == 257 && !number_parse(optarg, &o.from)) ||
@@ -313,6 +337,7 @@ cli_log(struct cli *cli, int argc, char **argv)
     if (argc - optind == 2 && strcmp(argv[optind], "dump") == 0)
         return dump(cli, &o, argv[optind + 1]);
     return cli_usage("log",
-                     "say: log verify DIRECTORY, or log dump "
+                     "say: log verify DIRECTORY, log dump DIRECTORY, log "
+                     "backup DIRECTORY BACKUP, or log restore BACKUP "
                      "DIRECTORY");
 }

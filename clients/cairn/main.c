@@ -20,7 +20,10 @@ static const struct {
     { "stream", cli_stream, "info: what is known of a stream" },
     { "projection", cli_projection, "ls, info, reset, wait: read models" },
     { "status", cli_status, "how the daemons are" },
-    { "log", cli_log, "verify, dump: the files of a log, without daemons" },
+    { "export", cli_export, "a log as lines of JSON, nothing left out" },
+    { "import", cli_import, "store exported lines in another log" },
+    { "log", cli_log,
+      "verify, dump, backup, restore: the files of a log, without daemons" },
 };
 
 #define COMMAND_COUNT (sizeof commands / sizeof *commands)
@@ -46,7 +49,7 @@ print_help(void)
            "  --timeout SECONDS   how long to wait for an answer\n"
            "  --help              more about the command\n"
            "\nexit codes: 0 done, 1 failed, 2 usage, 3 conflict, 4 not "
-           "reachable, 5 outcome unknown\n");
+           "reachable, 5 outcome unknown, 130 interrupted\n");
 }
 
 static void

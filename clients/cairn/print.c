@@ -65,19 +65,34 @@ print_uuid(FILE *out, const char *name, struct uuid id)
     fprintf(out, ",\"%s\":\"%s\"", name, text);
 }
 
-/* Whether bytes can stand in a line of JSON as they are. */
+/*
+ * Whether bytes can stand in a line of JSON as they are, and are read from it
+ * as they were: space around a value would get lost, and a value may be nested
+ * so deeply that it cannot stand inside another.
+ */
 static bool
 is_json_line(struct span data)
 {
+    char *inside;
     json_t *value;
+    bool one;
 
-    if (data.len == 0 || memchr(data.p, '\n', data.len) != NULL ||
+    if (data.len == 0 || strchr(" \t", data.p[0]) != NULL ||
+        strchr(" \t", data.p[data.len - 1]) != NULL ||
+        memchr(data.p, '\n', data.len) != NULL ||
         memchr(data.p, '\r', data.len) != NULL || !utf8_valid(data.p, data.len))
         return false;
-    value =
-        json_loadb(data.p, data.len, LINE_JSON_FLAGS | JSON_DECODE_ANY, NULL);
+    inside = malloc((size_t)data.len + 2);
+    if (inside == NULL)
+        abort();
+    inside[0] = '[';
+    memcpy(inside + 1, data.p, data.len);
+    inside[data.len + 1] = ']';
+    value = json_loadb(inside, (size_t)data.len + 2, LINE_JSON_FLAGS, NULL);
+    free(inside);
+    one = json_array_size(value) == 1; /* "1,2" is no value, "[1,2]" is */
     json_decref(value);
-    return value != NULL;
+    return one;
 }
 
 static void
@@ -140,8 +155,9 @@ print_data(FILE *out, const struct event *e)
         print_bytes(out, "data", e->data, form);
 }
 
-void
-json_print_event(FILE *out, const struct event *e)
+/* All of it but the end. */
+static void
+print_event(FILE *out, const struct event *e)
 {
     char time[32];
 
@@ -167,6 +183,12 @@ json_print_event(FILE *out, const struct event *e)
     if (e->meta.len > 0)
         print_bytes(out, "meta", e->meta, form_of(e->meta, true));
     print_data(out, e);
+}
+
+void
+json_print_event(FILE *out, const struct event *e)
+{
+    print_event(out, e);
     putc('}', out);
 }
 
@@ -175,4 +197,17 @@ line_print(FILE *out, const struct event *e)
 {
     json_print_event(out, e);
     putc('\n', out);
+}
+
+void
+line_print_part(FILE *out, const struct event *e, struct uuid command)
+{
+    print_event(out, e);
+    print_uuid(out, "command", command);
+}
+
+void
+line_print_end(FILE *out, bool more)
+{
+    fputs(more ? ",\"more\":true}\n" : "}\n", out);
 }

@@ -3,12 +3,12 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/text.h"
 #include "c/query_client.h"
 #include "cairn/cli.h"
 #include "cairn/line.h"
+#include "cairn/position.h"
 
 #define POLL_MS 2000u /* of one long poll */
 #define DATA_SHOWN 100
@@ -48,35 +48,6 @@ struct read_options {
 
 /* ---- positions --------------------------------------------------------- */
 
-/* @SECONDS, @DATE or @DATETIME, in UTC. */
-static int
-parse_time(const char *text, uint64_t *ret_time_us)
-{
-    static const char *const formats[] = { "%Y-%m-%dT%H:%M:%SZ",
-                                           "%Y-%m-%dT%H:%M:%S",
-                                           "%Y-%m-%dT%H:%M", "%Y-%m-%d" };
-    uint64_t seconds;
-
-    if (number_parse(text, &seconds) && seconds < UINT64_MAX / 1000000) {
-        *ret_time_us = seconds * 1000000;
-        return 0;
-    }
-    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
-        struct tm tm = { 0 };
-        const char *end = strptime(text, formats[i], &tm);
-
-        if (end != NULL && *end == '\0') {
-            time_t time = timegm(&tm);
-
-            if (time < 0)
-                return -EINVAL;
-            *ret_time_us = (uint64_t)time * 1000000;
-            return 0;
-        }
-    }
-    return -EINVAL;
-}
-
 static int
 parse_from(const char *text, struct read_request *request)
 {
@@ -96,7 +67,7 @@ parse_from(const char *text, struct read_request *request)
     }
     if (text[0] == '@') {
         request->from_kind = READ_FROM_TIME;
-        return parse_time(text + 1, &request->from);
+        return time_parse(text + 1, &request->from);
     }
     return number_parse(text, &request->from) ? 0 : -EINVAL;
 }
@@ -278,7 +249,7 @@ take_option(struct read_options *o, int c, const char *value, struct err *err)
                       "end, -100 or @TIME",
                       value);
     case OPT_TO:
-        if (value[0] == '@' && parse_time(value + 1, &o->to_time_us) == 0)
+        if (value[0] == '@' && time_parse(value + 1, &o->to_time_us) == 0)
             return 0;
         if (number_parse(value, &o->to) && o->to > 0)
             return 0;

@@ -30,10 +30,13 @@ evlog_add_entry(struct evlog *log, uint64_t first_position)
 static int
 entries_add_name(void *arg, const char *name)
 {
+    struct evlog *log = arg;
     uint64_t first_position;
 
+    if (strcmp(name, RESTORE_MARKER) == 0)
+        log->is_unfinished = true;
     return segment_name_parse(name, &first_position)
-        ? evlog_add_entry(arg, first_position)
+        ? evlog_add_entry(log, first_position)
         : 0;
 }
 
@@ -46,25 +49,49 @@ entries_compare(const void *a, const void *b)
         (left->first_position < right->first_position);
 }
 
+/* Unmaps what has not been touched for longest, if there is no place left. */
+static void
+make_place(struct evlog *log)
+{
+    size_t place = 0;
+
+    if (log->map_count < EVLOG_MAPS_MAX)
+        return;
+    for (size_t i = 1; i < log->map_count; i++)
+        if (log->entries[log->mapped[i]].used <
+            log->entries[log->mapped[place]].used)
+            place = i;
+    segment_unref(&log->entries[log->mapped[place]].segment);
+    log->mapped[place] = log->mapped[--log->map_count];
+}
+
+static void
+keep_map(struct evlog *log, size_t index, struct segment *segment)
+{
+    log->entries[index].segment = segment;
+    log->mapped[log->map_count++] = index;
+}
+
 /* The last segment knows its number; so many there must be. */
 static int
 entries_check(struct evlog *log, struct err *err)
 {
     struct evlog_entry *last = &log->entries[log->count - 1];
-    int rc = segment_open(log->sys, log->dir, last->first_position,
-                          &last->segment, err);
+    struct segment *segment;
+    int rc =
+        segment_open(log->sys, log->dir, last->first_position, &segment, err);
 
     if (rc < 0)
         return rc;
-    log->map_count = 1;
-    log->id = last->segment->info.log_id;
-    if (last->segment->info.number != log->count)
+    keep_map(log, log->count - 1, segment);
+    log->id = segment->info.log_id;
+    if (segment->info.number != log->count)
         return err_set(err, -CAIRN_EDAMAGED,
                        "log %s: %zu segments are there, but the last one, "
                        "which begins at position %" PRIu64 ", has number "
                        "%" PRIu64 ": put the missing ones back",
                        log->dir, log->count, last->first_position,
-                       last->segment->info.number);
+                       segment->info.number);
     if (log->entries[0].first_position != 1)
         return err_set(err, -CAIRN_EDAMAGED,
                        "log %s: the first segment begins at position "
@@ -91,6 +118,10 @@ evlog_list(const struct sys *sys, const char *dir, struct evlog **ret_log,
     rc = sys_call(sys, list, dir, entries_add_name, log);
     if (rc < 0) {
         (void)err_sys(err, rc, "log %s: cannot list the directory", dir);
+        goto fail;
+    }
+    if (log->is_unfinished) {
+        rc = restore_unfinished(dir, err);
         goto fail;
     }
     if (log->count == 0) {
@@ -170,23 +201,6 @@ evlog_segment_first(const struct evlog *log, uint64_t number)
     return log->entries[number - 1].first_position;
 }
 
-static void
-evict_one(struct evlog *log)
-{
-    struct evlog_entry *oldest = NULL;
-
-    for (size_t i = 0; i < log->count; i++) {
-        struct evlog_entry *e = &log->entries[i];
-
-        if (e->segment != NULL && (oldest == NULL || e->used < oldest->used))
-            oldest = e;
-    }
-    if (oldest != NULL) {
-        segment_unref(&oldest->segment);
-        log->map_count--;
-    }
-}
-
 static int
 map_segment(struct evlog *log, uint64_t number, struct err *err)
 {
@@ -201,6 +215,7 @@ map_segment(struct evlog *log, uint64_t number, struct err *err)
                       log->dir, number, e->first_position);
         return -CAIRN_EDAMAGED;
     }
+    make_place(log);
     rc = segment_open(log->sys, log->dir, e->first_position, &segment, err);
     if (rc == -ENOENT) { /* others have seen it */
         rc = -CAIRN_EDAMAGED;
@@ -221,10 +236,7 @@ map_segment(struct evlog *log, uint64_t number, struct err *err)
                        other ? "belongs to another log"
                              : "has another number than its place");
     }
-    if (log->map_count == EVLOG_MAPS_MAX)
-        evict_one(log);
-    e->segment = segment;
-    log->map_count++;
+    keep_map(log, (size_t)number - 1, segment);
     return 0;
 }
 

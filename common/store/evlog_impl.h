@@ -26,7 +26,9 @@ struct evlog {
     struct evlog_entry *entries; /* entries[i] is segment number i + 1 */
     size_t count, capacity;
     size_t map_count;
-    uint64_t clock; /* calls */
+    size_t mapped[EVLOG_MAPS_MAX]; /* indexes of mapped entries */
+    uint64_t clock;                /* calls */
+    bool is_unfinished;            /* a restore has left its marker */
 };
 
 /*

@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "base/crc32c.h"
 #include "store/appender_impl.h"
 #include "store/bug.h"
 
@@ -207,28 +206,19 @@ static void
 header_encode(const struct appender *ap, struct group_buf *group,
               uint32_t prev_crc)
 {
-    const uint8_t *body = group->data + sizeof(struct group_header);
-    struct group_header h = {
-        .prefix.shape = record_shape(RECORD_GROUP, sizeof h),
-        .log_id = ap->active.info.log_id,
-        .number = le64_of(group->number),
-        .address = le64_of(group->address),
-        .first_position = le64_of(group->first_position),
-        .last_position = le64_of(group->last_position),
-        .group_len = le32_of(group->len),
-        .commit_count = le32_of(group->commit_count),
-        .body_crc = le32_of(crc32c(body, group->len - sizeof h)),
-        .prev_crc = le32_of(prev_crc),
-        /* The first sector has the header, so it is none of them. */
-        .zero_sectors = le32_of(
-            zero_sectors(group->data + SECTOR_LEN, group->len - SECTOR_LEN)),
-        .time_us = le64_of(group->time_us),
+    struct group_info info = {
+        .number = group->number,
+        .address = group->address,
+        .first_position = group->first_position,
+        .last_position = group->last_position,
+        .group_len = group->len,
+        .commit_count = group->commit_count,
+        .prev_crc = prev_crc,
+        .time_us = group->time_us,
     };
 
-    memcpy(group->data, &h, sizeof h);
-    record_seal(group->data);
-    memcpy(&h, group->data, sizeof h);
-    group->crc = le32_get(h.prefix.crc);
+    group_encode(group->data, ap->active.info.log_id, &info);
+    group->crc = info.crc;
 }
 
 /* Puts the newest event of each key of the group into the table. */

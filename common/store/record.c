@@ -483,6 +483,35 @@ zero_sectors(const uint8_t *data, size_t len)
 
 /* ---- encoding ---------------------------------------------------------- */
 
+void
+group_encode(uint8_t *data, struct uuid log_id, struct group_info *group)
+{
+    const size_t head = sizeof(struct group_header);
+    struct group_header h = {
+        .prefix.shape = record_shape(RECORD_GROUP, sizeof h),
+        .log_id = log_id,
+        .number = le64_of(group->number),
+        .address = le64_of(group->address),
+        .first_position = le64_of(group->first_position),
+        .last_position = le64_of(group->last_position),
+        .group_len = le32_of(group->group_len),
+        .commit_count = le32_of(group->commit_count),
+        .prev_crc = le32_of(group->prev_crc),
+        .time_us = le64_of(group->time_us),
+    };
+
+    group->body_crc = crc32c(data + head, group->group_len - head);
+    /* The first sector has the header, so it is none of them. */
+    group->zero_sectors =
+        zero_sectors(data + SECTOR_LEN, group->group_len - SECTOR_LEN);
+    h.body_crc = le32_of(group->body_crc);
+    h.zero_sectors = le32_of(group->zero_sectors);
+    memcpy(data, &h, sizeof h);
+    record_seal(data);
+    memcpy(&h, data, sizeof h);
+    group->crc = le32_get(h.prefix.crc);
+}
+
 uint64_t
 event_text_len(const struct event_shape *shape)
 {

@@ -146,6 +146,13 @@ void commit_encode(uint8_t *out, struct uuid command_id, uint32_t event_count,
 void pad_encode(uint8_t *out, uint32_t len);
 
 /*
+ * Writes the header of the group whose body stands behind it in
+ * [data, data + group->group_len), and completes *group with what follows
+ * from the bytes: both checksums, and the sectors that hold only zeros.
+ */
+void group_encode(uint8_t *data, struct uuid log_id, struct group_info *group);
+
+/*
  * Sets prefix.crc of the well-formed record at `data`; of an event, the
  * checksum of its head.
  */

@@ -11,8 +11,6 @@
 #include "store/bug.h"
 #include "store/recovery_impl.h"
 
-#define LOCK_NAME "lock"
-
 const struct appender_options appender_defaults = {
     .segment_len = UINT64_C(128) << 20,
     .group_len_max = UINT32_C(16) << 20,
@@ -33,7 +31,9 @@ look_at_file(void *arg, const char *name)
     uint64_t number;
     const char *dot = strrchr(name, '.');
 
-    if (segment_name_parse(name, &number)) {
+    if (strcmp(name, RESTORE_MARKER) == 0) {
+        r->is_unfinished = true;
+    } else if (segment_name_parse(name, &number)) {
         r->segment_count++;
     } else if (table_name_parse(name, &number)) {
         r->other_count++;
@@ -57,24 +57,13 @@ look_at_file(void *arg, const char *name)
 static int
 sync_parent(struct recovery *r, struct err *err)
 {
-    char parent[PATH_LEN_MAX];
-    size_t len = strlen(r->ap->dir);
-    char *slash;
-    int rc;
+    int rc = store_sync_parent(r->ap->sys, r->ap->dir);
 
-    while (len > 1 && r->ap->dir[len - 1] == '/')
-        len--;
-    memcpy(parent, r->ap->dir, len);
-    parent[len] = '\0';
-    slash = strrchr(parent, '/');
-    if (slash == NULL)
-        memcpy(parent, ".", 2);
-    else
-        slash[slash == parent] = '\0';
-    rc = sys_call(r->ap->sys, sync_dir, parent);
     if (rc == -EACCES && !r->made_dir)
         return 0; /* whoever made it, out of our reach, answers for it */
-    return rc < 0 ? err_sys(err, rc, "cannot sync %s", parent) : 0;
+    return rc < 0
+        ? err_sys(err, rc, "cannot sync the directory above %s", r->ap->dir)
+        : 0;
 }
 
 /* Takes the lock, so that there is one appender, and looks around. */
@@ -105,6 +94,8 @@ enter_directory(struct recovery *r, struct err *err)
     if (rc < 0)
         return err_sys(err, rc, "log %s: cannot look through the directory",
                        ap->dir);
+    if (r->is_unfinished)
+        return restore_unfinished(ap->dir, err);
     if (r->segment_count == 0 && r->other_count > 0)
         return err_set(err, -CAIRN_EDAMAGED,
                        "log %s: its segments are gone, but files that belong "
@@ -224,33 +215,14 @@ scan_last(struct recovery *r, uint64_t stop, struct err *err)
                         &r->scan, err);
 }
 
-/*
- * The last group may be one whose sync failed: then the page cache shows it,
- * but the device does not have it, and neither do we.
- */
+/* Forgets the last group if the device does not have it. */
 static int
 check_last_group(struct recovery *r, const char *path, struct segment *segment,
                  struct err *err)
 {
-    struct scan *scan = &r->scan;
-    uint8_t *buf;
-    bool same;
-    int rc;
+    int rc = last_group_on_device(r->ap->sys, path, segment, &r->scan, err);
 
-    if (scan->last_offset == 0)
-        return 0;
-    buf = malloc((size_t)scan->last_len);
-    if (buf == NULL)
-        return err_sys(err, -ENOMEM, "log %s", r->ap->dir);
-    rc = read_uncached(r->ap->sys, path, scan->last_offset,
-                       (size_t)scan->last_len, buf, err);
-    same = rc == 0 &&
-        memcmp(buf, segment->data + scan->last_offset,
-               (size_t)scan->last_len) == 0;
-    free(buf);
-    if (rc < 0 || same)
-        return rc;
-    return scan_last(r, scan->last_offset, err);
+    return rc != 0 ? rc : scan_last(r, r->scan.last_offset, err);
 }
 
 /* ---- the end of the log ------------------------------------------------ */
@@ -434,7 +406,7 @@ recover_tail(struct recovery *r, struct err *err)
     cached_end = address_offset(r->scan.tail.address);
     if (rc == 0)
         rc = check_last_group(r, path, segment, err);
-    if (rc == 0)
+    if (rc >= 0)
         rc = judge_tail(ap->sys, path, &segment->info, &r->scan.tail, &tail,
                         err);
     if (rc == 0)

@@ -16,6 +16,7 @@ struct recovery {
     void *progress_arg;
     struct recovery_report *report;
     bool made_dir;             /* just now */
+    bool is_unfinished;        /* a restore has left its marker */
     struct scan scan;          /* of the last segment */
     uint64_t segment_count;    /* files in the directory */
     uint64_t other_count;      /* files that only a log leaves behind */

@@ -29,6 +29,54 @@ store_path(char path[PATH_LEN_MAX], const char *dir, const char *name)
 }
 
 int
+store_lock(const struct sys *sys, const char *dir, enum sys_open how)
+{
+    char path[PATH_LEN_MAX];
+    int fd, rc = store_path(path, dir, LOCK_NAME);
+
+    if (rc < 0)
+        return rc;
+    fd = sys_call(sys, open, path, how);
+    if (fd < 0)
+        return fd;
+    rc = sys_call(sys, lock, fd);
+    if (rc == 0)
+        return fd;
+    sys_call(sys, close, fd);
+    return rc;
+}
+
+int
+restore_unfinished(const char *dir, struct err *err)
+{
+    return err_set(err, -CAIRN_EDAMAGED,
+                   "log %s: a restore into it has not finished, so this is no "
+                   "log yet: run cairn log restore into it again",
+                   dir);
+}
+
+int
+store_sync_parent(const struct sys *sys, const char *dir)
+{
+    char parent[PATH_LEN_MAX];
+    size_t len = strlen(dir);
+    char *slash;
+
+    if (len >= sizeof parent)
+        return -ENAMETOOLONG;
+    while (len > 1 && dir[len - 1] == '/')
+        len--;
+    memcpy(parent, dir, len);
+    parent[len] = '\0';
+    slash = strrchr(parent, '/');
+    if (slash == NULL)
+        memcpy(parent, ".", 2);
+    else
+        slash[slash == parent] = '\0';
+    return sys_call(sys, sync_dir, parent);
+}
+
+int
 segment_path(char path[PATH_LEN_MAX], const char *dir, uint64_t first_position)
 {
     char name[NAME_DIGITS + sizeof SEGMENT_SUFFIX];
@@ -205,9 +253,10 @@ segment_footer_decode(const uint8_t *data, size_t len,
     return 0;
 }
 
-int
-segment_seal(const struct sys *sys, int fd, const struct segment_info *info,
-             const struct segment_end *end, const struct index_entry *index)
+struct segment_footer
+segment_footer_encode(const struct segment_info *info,
+                      const struct segment_end *end,
+                      const struct index_entry *index)
 {
     struct segment_footer f = {
         .magic = FOOTER_MAGIC,
@@ -222,12 +271,20 @@ segment_seal(const struct sys *sys, int fd, const struct segment_info *info,
         .index_count = le32_of(end->index_count),
         .commit_count = le32_of(end->commit_count),
     };
-    uint64_t at = segment_data_end(info->segment_len);
-    int rc;
 
     f.crc = le32_of(footer_crc(&f, index, end->index_count));
-    rc = sys_call(sys, write, fd, index, end->index_count * sizeof *index,
-                  at + sizeof f);
+    return f;
+}
+
+int
+segment_seal(const struct sys *sys, int fd, const struct segment_info *info,
+             const struct segment_end *end, const struct index_entry *index)
+{
+    const struct segment_footer f = segment_footer_encode(info, end, index);
+    uint64_t at = segment_data_end(info->segment_len);
+    int rc = sys_call(sys, write, fd, index, end->index_count * sizeof *index,
+                      at + sizeof f);
+
     if (rc == 0)
         rc = sys_call(sys, write, fd, &f, sizeof f, at);
     if (rc == 0)

@@ -23,6 +23,13 @@
 
 #define SEGMENT_SUFFIX ".log"
 #define SEGMENT_PREPARED "prepared.tmp"
+
+/* Held by whoever writes into the directory. */
+#define LOCK_NAME "lock"
+
+/* Stands in a directory while a log is being restored into it: until it has
+ * gone, what lies there is no log. */
+#define RESTORE_MARKER "restoring"
 #define PATH_LEN_MAX 4096u
 
 /* What a segment header says. */
@@ -55,6 +62,24 @@ struct segment {
 
 /* Writes DIR/NAME; -ENAMETOOLONG if it does not fit. */
 int store_path(char path[PATH_LEN_MAX], const char *dir, const char *name);
+
+/* Says that a restore into `dir` has not finished; -CAIRN_EDAMAGED. */
+int restore_unfinished(const char *dir, struct err *err);
+
+/*
+ * Takes the lock of a directory; closing the descriptor that is returned
+ * releases it.  With SYS_KEEP the lock file is made if need be.
+ *
+ *   -CAIRN_ELOCKED  another process has it
+ *   -ENOENT         with SYS_READ: there is none
+ */
+int store_lock(const struct sys *sys, const char *dir, enum sys_open how);
+
+/*
+ * Makes the name of a directory durable, in the directory above it.  -EACCES
+ * if that one cannot be read.
+ */
+int store_sync_parent(const struct sys *sys, const char *dir);
 
 /* Writes the path of the segment that begins at first_position. */
 int segment_path(char path[PATH_LEN_MAX], const char *dir,
@@ -102,6 +127,11 @@ int segment_prepare(const struct sys *sys, const char *dir,
 int segment_begin(const struct sys *sys, const char *dir,
                   const struct segment_info *info, int *ret_fd,
                   struct err *err);
+
+/* The footer itself; the index entries stand behind it. */
+struct segment_footer segment_footer_encode(const struct segment_info *info,
+                                            const struct segment_end *end,
+                                            const struct index_entry *index);
 
 /* Writes the footer, syncs it and takes away the permission to write. */
 int segment_seal(const struct sys *sys, int fd, const struct segment_info *info,

@@ -10,8 +10,8 @@
 
 /* ---- walking ----------------------------------------------------------- */
 
-static bool
-follows(const struct group_info *group, const struct tail *tail)
+bool
+group_follows(const struct group_info *group, const struct tail *tail)
 {
     return group->number == tail->group + 1 &&
         group->first_position == tail->position + 1 &&
@@ -67,7 +67,8 @@ scan_segment(struct evlog *log, uint64_t number, uint64_t stop,
 
         if (group_decode(data, segment->data_end - offset, evlog_id(log),
                          address_of(number, offset), &group) < 0 ||
-            !follows(&group, &scan.tail) || group_check_body(data, &group) < 0)
+            !group_follows(&group, &scan.tail) ||
+            group_check_body(data, &group) < 0)
             break;
         rc = note_group(data, &group, offset, growing, times);
         if (rc < 0)
@@ -116,6 +117,29 @@ read_uncached(const struct sys *sys, const char *path, uint64_t offset,
         : 0;
 }
 
+int
+last_group_on_device(const struct sys *sys, const char *path,
+                     const struct segment *segment, const struct scan *scan,
+                     struct err *err)
+{
+    uint8_t *buf;
+    bool same;
+    int rc;
+
+    if (scan->last_offset == 0)
+        return 1;
+    buf = malloc((size_t)scan->last_len);
+    if (buf == NULL)
+        return err_sys(err, -ENOMEM, "%s", path);
+    rc = read_uncached(sys, path, scan->last_offset, (size_t)scan->last_len,
+                       buf, err);
+    same = rc == 0 &&
+        memcmp(buf, segment->data + scan->last_offset,
+               (size_t)scan->last_len) == 0;
+    free(buf);
+    return rc < 0 ? rc : same;
+}
+
 /* What is known while the tail is looked at, sector by sector. */
 struct judge {
     uint64_t start;     /* offset of the first sector */
@@ -144,7 +168,7 @@ judge_sector(struct judge *judge, const uint8_t *sector, uint64_t offset,
     if (group_decode(sector, segment_data_end(info->segment_len) - offset,
                      info->log_id, address, &group) < 0)
         return;
-    if (offset == judge->start && follows(&group, tail)) {
+    if (offset == judge->start && group_follows(&group, tail)) {
         judge->torn_end = offset + group.group_len;
         judge->own_zeros = group.zero_sectors;
     } else if (group.number > tail->group && report->next_group == 0) {

@@ -9,6 +9,9 @@
 
 #include "store/appender_impl.h"
 
+/* Whether a group, whose header is valid, goes on from the tail. */
+bool group_follows(const struct group_info *group, const struct tail *tail);
+
 /* What a walk over the groups of one segment has found. */
 struct scan {
     struct tail tail;     /* behind its last valid group */
@@ -25,6 +28,14 @@ struct scan {
 int scan_segment(struct evlog *log, uint64_t number, uint64_t stop,
                  struct growing *growing, struct id_times *times,
                  struct scan *ret_scan, struct err *err);
+
+/*
+ * Whether the device has the last group of an unsealed segment as the map
+ * shows it: 1, also if there is none; 0 if not, for its sync may have failed.
+ */
+int last_group_on_device(const struct sys *sys, const char *path,
+                         const struct segment *segment, const struct scan *scan,
+                         struct err *err);
 
 enum tail_verdict {
     TAIL_CLEAN,     /* nothing but zeros */

@@ -134,6 +134,8 @@ is_ready(struct projector *p)
                 log_info("projection %s: at position %" PRIu64
                          ", the log is at %" PRIu64,
                          p->definition.name, p->position, p->watermark);
+                if (p->position > p->watermark)
+                    rc = source_ahead(p->position, p->watermark, &err);
             }
         } else if (rc == 0) {
             p->reason = err;

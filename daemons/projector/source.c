@@ -100,6 +100,17 @@ source_sock(struct source *source)
     return source->reader == NULL ? &source->sock : NULL;
 }
 
+int
+source_ahead(uint64_t position, uint64_t watermark, struct err *err)
+{
+    return err_set(err, -CAIRN_EPROJECTION,
+                   "the read model is at position %" PRIu64
+                   ", ahead of the log, which ends at %" PRIu64
+                   ": the log has lost events, or was restored: reset the "
+                   "projection",
+                   position, watermark);
+}
+
 /* ---- the mapped log ---------------------------------------------------- */
 
 static int
@@ -122,10 +133,7 @@ mapped_next(struct source *s, uint64_t position, uint32_t event_max,
     if (rc < 0 || position == batch->watermark)
         return rc;
     if (position > batch->watermark)
-        return err_set(err, -ESTALE,
-                       "the read model is at position %" PRIu64
-                       ", ahead of the log, which ends at %" PRIu64,
-                       position, batch->watermark);
+        return source_ahead(position, batch->watermark, err);
     rc = evlog_seek(reader_log(s->reader), position + 1, batch->watermark,
                     &batch->cursor, err);
     batch->last = batch->watermark - position > event_max ? position + event_max
@@ -272,10 +280,7 @@ publisher_next(struct source *s, uint64_t position, uint32_t event_max,
         s->state.watermark = batch->watermark = answer.watermark;
         if (position > answer.watermark) {
             message_clear(&batch->frames);
-            return err_set(err, -ESTALE,
-                           "the read model is at position %" PRIu64
-                           ", ahead of the log, which ends at %" PRIu64,
-                           position, answer.watermark);
+            return source_ahead(position, answer.watermark, err);
         }
         batch->last = answer.next - 1;
         batch->frame = 1;

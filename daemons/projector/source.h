@@ -73,6 +73,13 @@ int source_event(struct source *source, struct source_batch *batch,
 /* Releases what a batch holds. */
 void source_done(struct source_batch *batch);
 
+/*
+ * Says that a read model at `position` has taken in what a log that ends at
+ * `watermark` does not hold; -CAIRN_EPROJECTION.  To wait until the log is as
+ * long again would be to go on from another history.
+ */
+int source_ahead(uint64_t position, uint64_t watermark, struct err *err);
+
 /* Forgets a request that is under way: the next batch is another. */
 void source_restart(struct source *source);
 

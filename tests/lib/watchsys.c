@@ -29,6 +29,13 @@ is_log(const char *path)
         (len > 12 && strcmp(path + len - 12, "prepared.tmp") == 0);
 }
 
+static void
+raise_count(unsigned *now, unsigned *max)
+{
+    if (++*now > *max)
+        *max = *now;
+}
+
 static int
 watch_open(void *self, const char *path, enum sys_open how)
 {
@@ -44,6 +51,8 @@ watch_open(void *self, const char *path, enum sys_open how)
     if (fd >= 0) {
         free(w->paths[fd]);
         w->paths[fd] = strdup(path);
+        w->counts.log_opens += is_log(path);
+        raise_count(&w->fds_now, &w->fds_max);
     }
     return fd;
 }
@@ -55,6 +64,7 @@ watch_close(void *self, int fd)
 
     free(w->paths[fd]);
     w->paths[fd] = NULL;
+    w->fds_now--;
     sys_call(w->under, close, fd);
 }
 
@@ -98,7 +108,7 @@ watch_sync(void *self, int fd)
         w->counts.other_syncs++;
     if (fails(w, "sync", path_of(w, fd)))
         return w->fail_rc;
-    return sys_call(w->under, sync, fd);
+    return w->skip_syncs ? 0 : sys_call(w->under, sync, fd);
 }
 
 static int
@@ -186,7 +196,7 @@ watch_sync_dir(void *self, const char *path)
     w->counts.dir_syncs++;
     if (fails(w, "sync_dir", path))
         return w->fail_rc;
-    return sys_call(w->under, sync_dir, path);
+    return w->skip_syncs ? 0 : sys_call(w->under, sync_dir, path);
 }
 
 static int
@@ -210,6 +220,8 @@ watch_map(void *self, int fd, size_t len, bool writable, void **ret_data)
 
     w->counts.maps += rc == 0;
     w->counts.map_bytes += rc == 0 ? len : 0;
+    if (rc == 0)
+        raise_count(&w->maps_now, &w->maps_max);
     return rc;
 }
 
@@ -219,6 +231,7 @@ watch_unmap(void *self, void *data, size_t len)
     struct watchsys *w = self;
 
     w->counts.unmaps++;
+    w->maps_now--;
     sys_call(w->under, unmap, data, len);
 }
 

@@ -15,6 +15,7 @@
 /* What was done since the counts were last set to zero. */
 struct watch_counts {
     unsigned opens, reads, maps, unmaps, renames, removes, dir_syncs;
+    unsigned log_opens;             /* of segments */
     unsigned log_writes, log_syncs; /* of segments, prepared ones included */
     uint64_t log_bytes, read_bytes, map_bytes;
     unsigned other_writes, other_syncs; /* of all other files */
@@ -25,6 +26,8 @@ struct watchsys {
     struct sys sys; /* for the store */
     const struct sys *under;
     struct watch_counts counts;
+    unsigned maps_now, maps_max, fds_now, fds_max; /* held at a time */
+    bool skip_syncs;       /* count them, and do no more: for speed */
     uint64_t now_us;       /* the time it tells; 0: that of `under` */
     const char *fail_call; /* this call fails, NULL: none */
     const char *fail_path; /* on files whose path holds this; NULL: all */
