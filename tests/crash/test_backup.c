@@ -69,11 +69,10 @@ restore(struct story *s)
 }
 
 static void
-on_finding(void *arg, const char *where, const char *what, uint64_t first,
-           uint64_t last)
+on_finding(void *arg, const struct verify_finding *f)
 {
-    (void)arg, (void)first, (void)last;
-    model_fail("%s: %s", where, what);
+    (void)arg;
+    model_fail("%s: %s", f->segment, f->what);
 }
 
 /* The log in `dir` is whole; where it ends. */

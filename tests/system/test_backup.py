@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: MPL-2.0
 """Backups of a log that grows, restores, and what a projector says to them."""
 

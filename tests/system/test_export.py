@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: MPL-2.0
 """Export and import: whatever was stored comes out the same in another log."""
 
@@ -9,12 +9,20 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import uuid
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 # pylint: disable=wrong-import-position
 from system import (Pipeline, equal, expect, run, seed,  # noqa: E402
                     wait_until)
+import wire  # noqa: E402
+
+try:
+    import zmq
+except ImportError:
+    print("SKIP: python3-zmq is not installed")
+    sys.exit(77)
 
 # JSON that a re-encoder would change, and bytes that only look like it.
 ODD_JSON = [b'{"a":1,"a":2}', b'{ "a" :  1.50 }', b' {"a":1}', b'{"a":1} ',
@@ -251,6 +259,74 @@ def an_import_keeps_the_order_whatever_happens():
         second.close()
 
 
+class Between(threading.Thread):
+    """Passes messages on to a gateway, slowly, and notes whether one came
+    before all commands of the one before had their outcomes."""
+
+    def __init__(self, pipeline, address):
+        super().__init__(daemon=True)
+        context = zmq.Context.instance()
+        self.front = context.socket(zmq.ROUTER)
+        self.front.bind(address)
+        self.back = context.socket(zmq.DEALER)
+        self.back.connect("ipc://" + pipeline.path("run", "commands"))
+        self.stop = False
+        self.client = None
+        self.open = self.messages = self.early = 0
+
+    def run(self):
+        poller = zmq.Poller()
+        poller.register(self.front, zmq.POLLIN)
+        poller.register(self.back, zmq.POLLIN)
+        while not self.stop:
+            ready = dict(poller.poll(50))
+            if self.back in ready:
+                self.answer(self.back.recv_multipart())
+            if self.front in ready:
+                self.ask(self.front.recv_multipart())
+        self.front.close(0)
+        self.back.close(0)
+
+    def ask(self, frames):
+        self.client, *frames = frames
+        head = next(f for f in frames if f.startswith(b"tpl"))
+        if wire.kind_of(head) == "APPEND":
+            self.early += self.open > 0
+            self.messages += 1
+            self.open += len(wire.fields("APPEND", head)[0])
+            self.front.poll(20)  # the next one has the time to come
+        self.back.send_multipart(frames)
+
+    def answer(self, frames):
+        at = next(n for n, f in enumerate(frames) if f.startswith(b"tpl"))
+        if wire.kind_of(frames[at]) == "APPENDED":
+            self.open -= len(wire.outcomes(frames[at:]))
+        self.front.send_multipart([self.client, *frames])
+
+
+def an_import_has_one_message_on_its_way():
+    p = Pipeline()
+    try:
+        p.up()
+        store(p, b"".join(
+            json.dumps({"stream": f"s-{n % 50}", "type": "T",
+                        "data": "x" * (n % 3000)}).encode() + b"\n"
+            for n in range(1000)))
+        lines = export(p)
+        address = "ipc://" + p.path("run", "between")
+        between = Between(p, address)
+        between.start()
+        outcomes = p.cairn("--commands", address, "import", "--json",
+                           data=b"".join(lines)).stdout.splitlines()
+        between.stop = True
+        between.join()
+        equal(len(outcomes), len(lines), "outcomes")
+        expect(between.messages >= 10, f"only {between.messages} messages")
+        equal(between.early, 0, "messages before the one before was answered")
+    finally:
+        p.close()
+
+
 def an_interrupted_export_ends_with_a_commit():
     p = Pipeline()
     try:
@@ -276,4 +352,5 @@ def an_interrupted_export_ends_with_a_commit():
 run([odd_events_come_out_as_they_went_in,
      filters_and_ends_are_those_of_read,
      an_import_keeps_the_order_whatever_happens,
+     an_import_has_one_message_on_its_way,
      an_interrupted_export_ends_with_a_commit])

@@ -132,11 +132,10 @@ remove_log(struct fixture *f, const char *name)
 }
 
 static void
-on_finding(void *arg, const char *where, const char *what, uint64_t first,
-           uint64_t last)
+on_finding(void *arg, const struct verify_finding *f)
 {
-    (void)arg, (void)first, (void)last;
-    printf("%s: %s\n", where, what);
+    (void)arg;
+    printf("%s: %s\n", f->segment, f->what);
 }
 
 /* The log in a directory is whole, with every link, and ends there. */

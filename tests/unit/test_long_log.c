@@ -206,11 +206,10 @@ reading_all_holds_a_bounded_number_of_maps(void **state)
 }
 
 static void
-on_finding(void *arg, const char *where, const char *what, uint64_t first,
-           uint64_t last)
+on_finding(void *arg, const struct verify_finding *f)
 {
-    (void)arg, (void)first, (void)last;
-    fail_msg("%s: %s", where, what);
+    (void)arg;
+    fail_msg("%s: %s", f->segment, f->what);
 }
 
 static void
