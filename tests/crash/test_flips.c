@@ -4,7 +4,7 @@
  * and the writer never opens it as if nothing were wrong with what it holds.
  *
  * Where the log holds data, every bit is tried; in the zeros between the data
- * and the footer, one bit of each byte.  A sanitizer makes each try many times
+ * and the footer, one bit of every eighth byte.  A sanitizer makes each try many times
  * slower and looks at the code, not at the bits: then one in STEP is tried.
  */
 #include "lib/cmocka.h"
@@ -76,8 +76,8 @@ begin(struct fixture *f, bool sealed)
         if (f->file[i] != 0)
             f->used = i + 1;
     /* The bodies of the large events need not be tried bit by bit. */
-    if (f->used > 8192)
-        f->used = 8192;
+    if (f->used > 4096)
+        f->used = 4096;
 }
 
 static void
@@ -130,8 +130,8 @@ try_all(bool sealed)
         if (byte < f.used || (sealed && byte >= foot && byte < foot + 256))
             for (unsigned bit = 0; bit < 8; bit++)
                 try_bit(&f, byte, bit);
-        else
-            try_bit(&f, byte, (unsigned)byte % 8);
+        else if (byte % 8 == 0)
+            try_bit(&f, byte, (unsigned)(byte / 8 % 8));
     assert_false(noticed(&f));
     end(&f);
 }
