@@ -66,7 +66,7 @@ judge_end(struct evlog *log, const struct segment *segment, struct scan *scan,
 {
     const struct sys *sys = evlog_sys(log);
     char path[PATH_LEN_MAX];
-    struct tail_report report;
+    struct tail_report report = { 0 };
     int rc = segment_path(path, evlog_dir(log), segment->info.first_position);
 
     if (rc < 0)

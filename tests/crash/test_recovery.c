@@ -527,6 +527,18 @@ prepared_segment_left(void **state)
 }
 
 static void
+unfinished_restore(void **state)
+{
+    struct fixture *f = *state;
+
+    file_write(log_path(f, RESTORE_MARKER), "", 0);
+    assert_int_equal(logfix_reopen(&f->fix), -CAIRN_EDAMAGED);
+    assert_non_null(strstr(f->fix.err.text, "cairn log restore"));
+    assert_int_equal(unlink(log_path(f, RESTORE_MARKER)), 0);
+    assert_int_equal(logfix_reopen(&f->fix), 0);
+}
+
+static void
 in_use(void **state)
 {
     struct fixture *f = *state;
@@ -573,6 +585,7 @@ main(void)
         ROW(ids_missing),
         ROW(control_page_damaged),
         ROW(prepared_segment_left),
+        ROW(unfinished_restore),
         ROW(in_use),
     };
 
