@@ -187,6 +187,11 @@ ask(struct source *s, uint64_t position, uint32_t event_max)
             .len = (uint16_t)s->selectors[i].text.len,
             .text = s->selectors[i].text.p,
         };
+    /* One stream alone would be read by its versions, not by positions; the
+     * same one twice is a filter. */
+    if (request.selector_count == 1 &&
+        request.selectors[0].kind == SELECT_STREAM)
+        request.selectors[request.selector_count++] = request.selectors[0];
     rc = read_encode(&request, &message);
     return rc < 0 ? rc : send_message(s, &message);
 }

@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MPL-2.0
+"""Read models in trouble: each event takes effect once, in order, or the
+projection says that it does not."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+# pylint: disable=wrong-import-position
+from system import (BUILD, Pipeline, equal, expect, run,  # noqa: E402
+                    wait_until)
+
+try:
+    import sqlite3
+except ImportError:
+    print("SKIP: python3 without sqlite3")
+    sys.exit(77)
+
+PUBLISHER = "source\n    kind = publisher\n"
+TOTALS = """--@ projection totals
+{select}
+--@ schema
+CREATE TABLE totals (n INTEGER NOT NULL, seen TEXT NOT NULL);
+INSERT INTO totals VALUES (0, '');
+--@ on Placed
+UPDATE totals SET n = n + 1,
+       seen = seen || ' ' || json_extract(:data, '$.n');
+"""
+
+
+class Projections:
+    """A pipeline with projections, each given as SQL and configuration."""
+
+    def __init__(self, **projections):
+        self.pipeline = Pipeline()
+        for name, (sql, config) in projections.items():
+            with open(self.pipeline.path("projections", name + ".sql"), "w",
+                      encoding="utf-8") as file:
+                file.write(sql)
+            if config:
+                self.pipeline.config(f"projector@{name}", config)
+
+    def __enter__(self):
+        self.pipeline.up()
+        return self.pipeline
+
+    def __exit__(self, *what):
+        self.pipeline.close()
+
+
+def placed(*numbers, stream="order-1", event="Placed"):
+    return b"".join(
+        f'{{"stream":"{stream}","type":"{event}","data":{{"n":{n}}}}}\n'
+        .encode() for n in numbers)
+
+
+def query(pipeline, name, sql="SELECT n, seen FROM totals"):
+    with sqlite3.connect(f"file:{pipeline.path('models', name + '.db')}"
+                         "?mode=ro", uri=True) as database:
+        return database.execute(sql).fetchall()
+
+
+def info(pipeline, name):
+    return pipeline.json("projection", "info", name)[0]
+
+
+def failed(pipeline, name):
+    return wait_until(lambda: [i for i in [info(pipeline, name)]
+                               if i["state"] == "failed"],
+                      f"projection {name} to fail", 10)[0]
+
+
+# ---- the same through a publisher ------------------------------------------
+
+def one_stream_is_projected_by_position_through_a_publisher():
+    sql = TOTALS.format(select="--@ select stream order-1")
+    with Projections(near=(sql, ""), far=(sql, PUBLISHER)) as pipeline:
+        pipeline.cairn("append", "--quiet",
+                       data=placed(*range(9), stream="stock-1") +
+                       placed(1, 2, 3))
+        pipeline.cairn("projection", "wait", "near", "end")
+        pipeline.cairn("projection", "wait", "far", "end", "--timeout", "5")
+        equal(query(pipeline, "near"), [(3, " 1 2 3")], "rows of the log")
+        equal(query(pipeline, "far"), [(3, " 1 2 3")],
+              "rows through a publisher")
+
+
+def a_bad_event_behind_a_filter_stops_a_projection_through_a_publisher():
+    sql = TOTALS.format(select="--@ select category order")
+    with Projections(far=(sql, PUBLISHER)) as pipeline:
+        # One commit, so that it is one batch; 'seen' may not be NULL.
+        pipeline.cairn("append", "--quiet", data=b"".join(
+            line.replace(b"}}\n", b'},"more":true}\n')
+            for line in (placed(*range(5), stream="stock-1") +
+                         placed(1)).splitlines(True)) +
+            b'{"stream":"order-2","type":"Placed","data":{}}\n')
+        equal(failed(pipeline, "far")["checkpoint"], 6, "checkpoint")
+        equal(query(pipeline, "far"), [(1, " 1")], "rows")
+
+
+run([one_stream_is_projected_by_position_through_a_publisher,
+     a_bad_event_behind_a_filter_stops_a_projection_through_a_publisher])
