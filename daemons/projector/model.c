@@ -65,13 +65,17 @@ static int
 fail(sqlite3 *db, struct err *err, const char *what)
 {
     int code = sqlite3_errcode(db) & 0xff;
+    const char *text = code == SQLITE_AUTH
+        ? "not authorized: BEGIN, COMMIT, ROLLBACK and SAVEPOINT are the "
+          "projector's, rows and checkpoint go in one transaction"
+        : sqlite3_errmsg(db);
     bool again = code == SQLITE_BUSY || code == SQLITE_LOCKED ||
         code == SQLITE_FULL || code == SQLITE_IOERR ||
         code == SQLITE_CANTOPEN || code == SQLITE_READONLY ||
         code == SQLITE_NOMEM;
 
     return err_set(err, again ? -EAGAIN : -CAIRN_EPROJECTION, "%s: %s", what,
-                   sqlite3_errmsg(db));
+                   text);
 }
 
 static int
@@ -80,6 +84,38 @@ run(sqlite3 *db, const char *sql, const char *what, struct err *err)
     return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK
         ? 0
         : fail(db, err, what);
+}
+
+static int
+authorize(void *arg, int action, const char *a, const char *b, const char *c,
+          const char *d)
+{
+    (void)arg;
+    (void)a;
+    (void)b;
+    (void)c;
+    (void)d;
+    return action == SQLITE_TRANSACTION || action == SQLITE_SAVEPOINT
+        ? SQLITE_DENY
+        : SQLITE_OK;
+}
+
+/* From here on, or no longer, the statements are those of the author. */
+static void
+foreign(sqlite3 *db, bool on)
+{
+    (void)sqlite3_set_authorizer(db, on ? authorize : NULL, NULL);
+}
+
+static int
+run_foreign(sqlite3 *db, const char *sql, const char *what, struct err *err)
+{
+    int rc;
+
+    foreign(db, true);
+    rc = run(db, sql, what, err);
+    foreign(db, false);
+    return rc;
 }
 
 /* ---- opening ----------------------------------------------------------- */
@@ -204,8 +240,10 @@ compile_all(struct model *m, struct err *err)
     m->compiled = calloc(d->handler_count, sizeof *m->compiled);
     if (m->compiled == NULL)
         return err_sys(err, -ENOMEM, "statements");
+    foreign(m->db, true);
     for (uint32_t i = 0; rc == 0 && i < d->handler_count; i++)
         rc = compile(m->db, &d->handlers[i], &m->compiled[i], err);
+    foreign(m->db, false);
     if (rc == 0 &&
         sqlite3_prepare_v3(m->db,
                            "UPDATE cairn_checkpoint SET position = ?1"
@@ -228,7 +266,7 @@ create(struct model *m, const char *log_id, struct err *err)
     (void)snprintf(what, sizeof what, "schema, from line %u on",
                    d->schema_line);
     if (rc == 0 && d->schema != NULL)
-        rc = run(m->db, d->schema, what, err);
+        rc = run_foreign(m->db, d->schema, what, err);
     if (rc == 0 &&
         (sqlite3_prepare_v2(m->db,
                             "INSERT INTO cairn_checkpoint VALUES"
@@ -604,7 +642,7 @@ model_reset(const char *path, const struct definition *d, struct err *err)
     (void)snprintf(what, sizeof what, "reset, from line %u on", d->reset_line);
     rc = run(db, "BEGIN IMMEDIATE", "begin", err);
     if (rc == 0)
-        rc = d->reset != NULL ? run(db, d->reset, what, err)
+        rc = d->reset != NULL ? run_foreign(db, d->reset, what, err)
                               : drop_all(db, d, err);
     if (rc == 0) {
         sql = sqlite3_mprintf(

@@ -102,5 +102,17 @@ def a_bad_event_behind_a_filter_stops_a_projection_through_a_publisher():
         equal(query(pipeline, "far"), [(1, " 1")], "rows")
 
 
+# ---- transactions ----------------------------------------------------------
+
+def a_statement_may_not_end_the_transaction():
+    sql = TOTALS.format(select="") + "COMMIT;\n"
+    with Projections(sly=(sql, "")) as pipeline:
+        pipeline.cairn("append", "--quiet", data=placed(1, 2))
+        reason = failed(pipeline, "sly")["reason"]
+        for part in ("line 9", "not authorized"):
+            expect(part in reason, reason)
+
+
 run([one_stream_is_projected_by_position_through_a_publisher,
-     a_bad_event_behind_a_filter_stops_a_projection_through_a_publisher])
+     a_bad_event_behind_a_filter_stops_a_projection_through_a_publisher,
+     a_statement_may_not_end_the_transaction])
