@@ -247,7 +247,7 @@ compile_all(struct model *m, struct err *err)
     if (rc == 0 &&
         sqlite3_prepare_v3(m->db,
                            "UPDATE cairn_checkpoint SET position = ?1"
-                           " WHERE projection = ?2",
+                           " WHERE projection = ?2 AND position = ?3",
                            -1, SQLITE_PREPARE_PERSISTENT, &m->checkpoint,
                            NULL) != SQLITE_OK)
         rc = fail(m->db, err, "checkpoint");
@@ -551,6 +551,35 @@ model_apply(struct model *m, const struct event *event, struct err *err)
     return 0;
 }
 
+/* Why the checkpoint is not where we have left it. */
+static int
+explain_checkpoint(struct model *m, struct err *err)
+{
+    sqlite3_stmt *stmt = NULL;
+    int rc;
+
+    if (sqlite3_prepare_v2(m->db,
+                           "SELECT position FROM cairn_checkpoint WHERE"
+                           " projection = ?1",
+                           -1, &stmt, NULL) != SQLITE_OK ||
+        sqlite3_bind_text(stmt, 1, m->definition->name, -1, SQLITE_STATIC) !=
+            SQLITE_OK)
+        rc = fail(m->db, err, "checkpoint");
+    else if (sqlite3_step(stmt) == SQLITE_ROW)
+        rc = err_set(err, -ESTALE,
+                     "the checkpoint is at position %" PRIi64
+                     ", not where this projector left it (%" PRIu64
+                     "): another one keeps the same read model; stop one of "
+                     "them",
+                     (int64_t)sqlite3_column_int64(stmt, 0), m->position);
+    else
+        rc = err_set(err, -CAIRN_EPROJECTION,
+                     "the checkpoint has gone from the database: reset the "
+                     "projection");
+    (void)sqlite3_finalize(stmt); /* its error has been taken */
+    return rc;
+}
+
 int
 model_commit(struct model *m, uint64_t position, struct err *err)
 {
@@ -560,6 +589,9 @@ model_commit(struct model *m, uint64_t position, struct err *err)
         code = sqlite3_bind_text(m->checkpoint, 2, m->definition->name, -1,
                                  SQLITE_STATIC);
     if (code == SQLITE_OK)
+        code = sqlite3_bind_int64(m->checkpoint, 3,
+                                  (sqlite3_int64)m->position);
+    if (code == SQLITE_OK)
         code = sqlite3_step(m->checkpoint);
     if (code != SQLITE_DONE) {
         code = fail(m->db, err, "checkpoint");
@@ -568,9 +600,7 @@ model_commit(struct model *m, uint64_t position, struct err *err)
     }
     (void)sqlite3_reset(m->checkpoint);
     if (sqlite3_changes(m->db) != 1)
-        return err_set(err, -CAIRN_EPROJECTION,
-                       "the checkpoint has gone from the database: reset the "
-                       "projection");
+        return explain_checkpoint(m, err);
     code = run(m->db, "COMMIT", "commit", err);
     if (code == 0)
         m->position = position;

@@ -56,7 +56,13 @@ int model_begin(struct model *model, struct err *err);
 int model_apply(struct model *model, const struct event *event,
                 struct err *err);
 
-/* Writes the checkpoint and commits. */
+/*
+ * Writes the checkpoint and commits.
+ *
+ *   -ESTALE             the checkpoint in the database has moved: take the
+ *                       transaction back and open the model again
+ *   -CAIRN_EPROJECTION  it has gone
+ */
 int model_commit(struct model *model, uint64_t position, struct err *err);
 
 /* Takes the transaction back. */

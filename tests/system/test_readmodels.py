@@ -113,6 +113,31 @@ def a_statement_may_not_end_the_transaction():
             expect(part in reason, reason)
 
 
+def two_projectors_of_one_database_take_each_event_in_once():
+    sql = TOTALS.format(select="")
+    with Projections(once=(sql, "")) as pipeline:
+        twin = subprocess.Popen(
+            [os.path.join(BUILD, "bin", "cairn-projector"),
+             "-c", pipeline.path("etc", "projector@once.conf"),
+             "-o", "control.endpoint=ipc://" +
+             pipeline.path("run", "projections", "twin")],
+            stderr=subprocess.DEVNULL)
+        try:
+            wait_until(lambda: info(pipeline, "twin")["state"] == "live",
+                       "the second projector")
+            numbers = range(1, 41)
+            for number in numbers:
+                pipeline.cairn("append", "--quiet", data=placed(number))
+            pipeline.cairn("projection", "wait", "once", "end")
+            pipeline.cairn("projection", "wait", "twin", "end")
+            equal(query(pipeline, "once"),
+                  [(40, "".join(f" {n}" for n in numbers))], "rows")
+        finally:
+            twin.kill()
+            twin.wait()
+
+
 run([one_stream_is_projected_by_position_through_a_publisher,
      a_bad_event_behind_a_filter_stops_a_projection_through_a_publisher,
-     a_statement_may_not_end_the_transaction])
+     a_statement_may_not_end_the_transaction,
+     two_projectors_of_one_database_take_each_event_in_once])
