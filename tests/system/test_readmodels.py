@@ -137,7 +137,41 @@ def two_projectors_of_one_database_take_each_event_in_once():
             twin.wait()
 
 
+# ---- another log, or one that has lost its end -----------------------------
+
+def replace_log(pipeline, other):
+    shutil.rmtree(pipeline.path("log"))
+    shutil.copytree(other, pipeline.path("log"))
+
+
+def a_read_model_ahead_of_the_log_stops_until_it_is_reset():
+    sql = TOTALS.format(select="")
+    with Projections(near=(sql, ""), far=(sql, PUBLISHER)) as pipeline:
+        pipeline.cairn("append", "--quiet", data=placed(1, 2))
+        pipeline.dev("down")
+        backup = os.path.join(pipeline.top, "backup")
+        shutil.copytree(pipeline.path("log"), backup)
+        pipeline.up()
+        pipeline.cairn("append", "--quiet", data=placed(3, 4))
+        for name in ("near", "far"):
+            pipeline.cairn("projection", "wait", name, "end")
+        pipeline.dev("down")
+        replace_log(pipeline, backup)
+        pipeline.dev("up")
+        for name in ("near", "far"):
+            reason = failed(pipeline, name)["reason"]
+            expect("ahead of the log" in reason and "reset" in reason, reason)
+        # The log overtakes it; what it has taken in stays wrong.
+        pipeline.cairn("append", "--quiet", data=placed(5, 6, 7))
+        for name in ("near", "far"):
+            equal(info(pipeline, name)["state"], "failed", "state")
+            pipeline.cairn("projection", "reset", name)
+            pipeline.cairn("projection", "wait", name, "end")
+            equal(query(pipeline, name), [(5, " 1 2 5 6 7")], "rows")
+
+
 run([one_stream_is_projected_by_position_through_a_publisher,
      a_bad_event_behind_a_filter_stops_a_projection_through_a_publisher,
      a_statement_may_not_end_the_transaction,
-     two_projectors_of_one_database_take_each_event_in_once])
+     two_projectors_of_one_database_take_each_event_in_once,
+     a_read_model_ahead_of_the_log_stops_until_it_is_reset])
