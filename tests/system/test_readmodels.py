@@ -170,8 +170,26 @@ def a_read_model_ahead_of_the_log_stops_until_it_is_reset():
             equal(query(pipeline, name), [(5, " 1 2 5 6 7")], "rows")
 
 
+def another_log_behind_a_publisher_is_not_read_on():
+    sql = TOTALS.format(select="")
+    with Projections(far=(sql, PUBLISHER)) as pipeline:
+        pipeline.cairn("append", "--quiet", data=placed(1, 2))
+        pipeline.cairn("projection", "wait", "far", "end")
+        for who in ("gateway", "writer"):
+            pipeline.kill(who, signal.SIGTERM)
+            wait_until(lambda who=who: "stopped" in
+                       pipeline.log(who).splitlines()[-1], who + " to stop")
+        shutil.rmtree(pipeline.path("log"))
+        pipeline.up()
+        pipeline.cairn("append", "--quiet", data=placed(*range(11, 16)))
+        reason = failed(pipeline, "far")["reason"]
+        expect("another log" in reason, reason)
+        equal(query(pipeline, "far"), [(2, " 1 2")], "rows")
+
+
 run([one_stream_is_projected_by_position_through_a_publisher,
      a_bad_event_behind_a_filter_stops_a_projection_through_a_publisher,
      a_statement_may_not_end_the_transaction,
      two_projectors_of_one_database_take_each_event_in_once,
-     a_read_model_ahead_of_the_log_stops_until_it_is_reset])
+     a_read_model_ahead_of_the_log_stops_until_it_is_reset,
+     another_log_behind_a_publisher_is_not_read_on])
