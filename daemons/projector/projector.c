@@ -138,6 +138,7 @@ is_ready(struct projector *p)
                     rc = source_ahead(p->position, p->watermark, &err);
             }
         } else if (rc == 0) {
+            p->state = PROJECTION_WAITING;
             p->reason = err;
             return false; /* it will say when it is there */
         }
@@ -245,10 +246,13 @@ step(struct projector *p)
         }
     }
     if (rc == 0) {
-        if (err.text[0] != '\0')
-            p->reason = err;
-        else if (p->position >= p->watermark)
+        if (err.text[0] != '\0') {
+            tell(p, &err, "waiting");
+            p->state = PROJECTION_WAITING;
+        } else if (p->position >= p->watermark) {
             p->state = PROJECTION_LIVE;
+            p->reason.text[0] = '\0';
+        }
         return false;
     }
     handle_failure(p, rc, &err, bad_position);

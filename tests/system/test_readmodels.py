@@ -187,9 +187,28 @@ def another_log_behind_a_publisher_is_not_read_on():
         equal(query(pipeline, "far"), [(2, " 1 2")], "rows")
 
 
+# ---- what it says ----------------------------------------------------------
+
+def a_projection_without_its_publisher_says_that_it_waits():
+    sql = TOTALS.format(select="")
+    with Projections(far=(sql, PUBLISHER)) as pipeline:
+        pipeline.cairn("append", "--quiet", data=placed(1))
+        pipeline.cairn("projection", "wait", "far", "1")
+        pipeline.kill("publisher", signal.SIGTERM)
+        found = wait_until(lambda: [i for i in [info(pipeline, "far")]
+                                    if i["state"] == "waiting"],
+                           "it to wait", 8)[0]
+        expect("does not answer" in found["reason"], found)
+        pipeline.up()
+        pipeline.cairn("append", "--quiet", data=placed(2))
+        pipeline.cairn("projection", "wait", "far", "2")
+        equal(info(pipeline, "far")["state"], "live", "state")
+
+
 run([one_stream_is_projected_by_position_through_a_publisher,
      a_bad_event_behind_a_filter_stops_a_projection_through_a_publisher,
      a_statement_may_not_end_the_transaction,
      two_projectors_of_one_database_take_each_event_in_once,
      a_read_model_ahead_of_the_log_stops_until_it_is_reset,
-     another_log_behind_a_publisher_is_not_read_on])
+     another_log_behind_a_publisher_is_not_read_on,
+     a_projection_without_its_publisher_says_that_it_waits])
