@@ -520,6 +520,14 @@ run_statement(struct model *m, const struct statement *s,
 int
 model_begin(struct model *m, struct err *err)
 {
+    int moved = 0;
+
+    (void)sqlite3_file_control(m->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved);
+    if (moved)
+        return err_set(err, -ESTALE,
+                       "the database %s was removed or replaced while it was "
+                       "in use",
+                       sqlite3_db_filename(m->db, "main"));
     return run(m->db, "BEGIN IMMEDIATE", "begin", err);
 }
 

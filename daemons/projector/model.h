@@ -49,7 +49,7 @@ void model_close(struct model **model);
 /* The position that the read model has taken in. */
 uint64_t model_position(const struct model *model);
 
-/* Begins a transaction. */
+/* Begins a transaction; -ESTALE: the file has gone, open the model again. */
 int model_begin(struct model *model, struct err *err);
 
 /* Runs the statements for an event; none for its type: nothing happens. */

@@ -187,6 +187,21 @@ def another_log_behind_a_publisher_is_not_read_on():
         equal(query(pipeline, "far"), [(2, " 1 2")], "rows")
 
 
+# ---- the file --------------------------------------------------------------
+
+def a_database_that_was_removed_is_built_again():
+    sql = TOTALS.format(select="")
+    with Projections(near=(sql, "")) as pipeline:
+        pipeline.cairn("append", "--quiet", data=placed(1, 2))
+        pipeline.cairn("projection", "wait", "near", "end")
+        os.remove(pipeline.path("models", "near.db"))
+        pipeline.cairn("append", "--quiet", data=placed(3))
+        wait_until(lambda: os.path.exists(pipeline.path("models", "near.db")),
+                   "a new database", 10)
+        pipeline.cairn("projection", "wait", "near", "end")
+        equal(query(pipeline, "near"), [(3, " 1 2 3")], "rows")
+
+
 # ---- what it says ----------------------------------------------------------
 
 def a_projection_without_its_publisher_says_that_it_waits():
@@ -211,4 +226,5 @@ run([one_stream_is_projected_by_position_through_a_publisher,
      two_projectors_of_one_database_take_each_event_in_once,
      a_read_model_ahead_of_the_log_stops_until_it_is_reset,
      another_log_behind_a_publisher_is_not_read_on,
+     a_database_that_was_removed_is_built_again,
      a_projection_without_its_publisher_says_that_it_waits])
