@@ -294,19 +294,26 @@ check_log(struct source *s, struct err *err)
                    log_id);
 }
 
-/* What an answer that gives no events means. */
+/*
+ * What an answer that gives no events means.  Only damage and our own mistakes
+ * stay as they are; all else, as too many open files, may pass.
+ */
 static int
 take_refusal(struct source *s, struct err *err)
 {
     int len = s->held.count > 1 ? (int)message_len(&s->held, 1) : 0;
+    int rc = 0;
 
     if (s->answer.code == ANSWER_BUSY || s->answer.code == ANSWER_STOPPING)
         (void)not_connected(err);
     else
-        (void)err_set(err, -CAIRN_EDAMAGED, "the publisher says: %.*s", len,
-                      len == 0 ? "" : (const char *)message_data(&s->held, 1));
+        rc = err_set(err,
+                     s->answer.code == ANSWER_UNKNOWN ? -EAGAIN
+                                                      : -CAIRN_EDAMAGED,
+                     "the publisher says: %.*s", len,
+                     len == 0 ? "" : (const char *)message_data(&s->held, 1));
     message_clear(&s->held);
-    return err->code == -EAGAIN ? 0 : err->code;
+    return rc;
 }
 
 static int

@@ -4,6 +4,7 @@
 projection says that it does not."""
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -37,6 +38,7 @@ class Projections:
 
     def __init__(self, **projections):
         self.pipeline = Pipeline()
+        self.pipeline.config("writer", "log\n    segment = 128K\n")
         for name, (sql, config) in projections.items():
             with open(self.pipeline.path("projections", name + ".sql"), "w",
                       encoding="utf-8") as file:
@@ -187,6 +189,31 @@ def another_log_behind_a_publisher_is_not_read_on():
         equal(query(pipeline, "far"), [(2, " 1 2")], "rows")
 
 
+# ---- a publisher in trouble ------------------------------------------------
+
+def a_publisher_that_cannot_read_for_a_while_stops_nobody():
+    sql = TOTALS.format(select="--@ select category order")
+    with Projections(far=(sql, PUBLISHER)) as pipeline:
+        pipeline.cairn("append", "--quiet", data=placed(1))
+        pipeline.cairn("projection", "wait", "far", "1")
+        pid = pipeline.pid("publisher")
+        limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        # It cannot open the next segment of the log, but can still poll().
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (8, limits[1]))
+        long = "x" * 60000
+        for _ in range(3):
+            pipeline.cairn("append", "stock-1", "Filled", long)
+        pipeline.cairn("append", "--quiet", data=placed(2))
+        found = wait_until(
+            lambda: [i for i in [info(pipeline, "far")]
+                     if "Too many open files" in i.get("reason", "")],
+            "trouble", 10)[0]
+        equal(found["state"], "waiting", "state")
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+        pipeline.cairn("projection", "wait", "far", "end")
+        equal(query(pipeline, "far"), [(2, " 1 2")], "rows")
+
+
 # ---- the file --------------------------------------------------------------
 
 def a_database_that_was_removed_is_built_again():
@@ -226,5 +253,6 @@ run([one_stream_is_projected_by_position_through_a_publisher,
      two_projectors_of_one_database_take_each_event_in_once,
      a_read_model_ahead_of_the_log_stops_until_it_is_reset,
      another_log_behind_a_publisher_is_not_read_on,
+     a_publisher_that_cannot_read_for_a_while_stops_nobody,
      a_database_that_was_removed_is_built_again,
      a_projection_without_its_publisher_says_that_it_waits])
