@@ -597,8 +597,7 @@ model_commit(struct model *m, uint64_t position, struct err *err)
         code = sqlite3_bind_text(m->checkpoint, 2, m->definition->name, -1,
                                  SQLITE_STATIC);
     if (code == SQLITE_OK)
-        code = sqlite3_bind_int64(m->checkpoint, 3,
-                                  (sqlite3_int64)m->position);
+        code = sqlite3_bind_int64(m->checkpoint, 3, (sqlite3_int64)m->position);
     if (code == SQLITE_OK)
         code = sqlite3_step(m->checkpoint);
     if (code != SQLITE_DONE) {

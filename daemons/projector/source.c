@@ -19,9 +19,9 @@ struct source {
 
     struct reader *reader; /* mapped; NULL when read through a publisher */
 
-    struct sock sock;  /* DEALER */
-    uint64_t request;  /* number of the one that is under way */
-    uint64_t asked_ms; /* when; 0: none is under way */
+    struct sock sock;    /* DEALER */
+    uint64_t request;    /* number of the one that is under way */
+    uint64_t asked_ms;   /* when; 0: none is under way */
     struct message held; /* an answer, until it is known of which log */
     struct read_answer answer;
 };
@@ -307,11 +307,10 @@ take_refusal(struct source *s, struct err *err)
     if (s->answer.code == ANSWER_BUSY || s->answer.code == ANSWER_STOPPING)
         (void)not_connected(err);
     else
-        rc = err_set(err,
-                     s->answer.code == ANSWER_UNKNOWN ? -EAGAIN
-                                                      : -CAIRN_EDAMAGED,
-                     "the publisher says: %.*s", len,
-                     len == 0 ? "" : (const char *)message_data(&s->held, 1));
+        rc = err_set(
+            err, s->answer.code == ANSWER_UNKNOWN ? -EAGAIN : -CAIRN_EDAMAGED,
+            "the publisher says: %.*s", len,
+            len == 0 ? "" : (const char *)message_data(&s->held, 1));
     message_clear(&s->held);
     return rc;
 }
