@@ -53,7 +53,7 @@ static int
 send_call(struct query_client *c, const struct call *call)
 {
     struct message message = { .count = 0 };
-    int rc = call->encode(call->request, ++c->request, &message);
+    int rc = call->encode(call->request, c->request, &message);
 
     if (rc == 0)
         rc = message_send(&c->sock, &message);
@@ -81,6 +81,9 @@ run_call(struct query_client *c, const struct call *call,
     uint64_t deadline = clock_ms() + c->deadline_ms + call->extra_ms;
     uint64_t resend = 0;
 
+    /* The same number each time: who is slow answers the first, and that is
+     * as good. */
+    c->request++;
     for (;;) {
         zmq_pollitem_t item = { .socket = c->sock.handle,
                                 .events = ZMQ_POLLIN };

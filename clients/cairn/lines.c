@@ -29,7 +29,7 @@ struct spoiled {
 
 /*
  * Makes room and reads what is there; while nothing is, sends what is queued
- * and takes outcomes in.
+ * and takes outcomes in, until one of them says stop.
  */
 static int
 fill(struct append_run *run, struct input *in, struct err *err)
@@ -49,7 +49,7 @@ fill(struct append_run *run, struct input *in, struct err *err)
                        LINE_LEN_MAX);
     if (bytes_reserve(&in->data, &in->room, in->len + READ_LEN) < 0)
         return err_sys(err, -ENOMEM, "standard input");
-    while (poll(&fd, 1, 0) == 0) {
+    while (!run->stop && poll(&fd, 1, 0) == 0) {
         int rc = run->options->in_order ? append_settle(run)
                                         : append_client_pump(run->client, 0);
 
@@ -59,6 +59,8 @@ fill(struct append_run *run, struct input *in, struct err *err)
         (void)poll(&fd, 1,
                    append_client_pending(run->client) > 0 ? POLL_MS : 1000);
     }
+    if (run->stop)
+        return 0;
     n = read(STDIN_FILENO, in->data + in->len, READ_LEN);
     if (n < 0)
         return err_sys(err, -errno, "standard input");
@@ -68,7 +70,7 @@ fill(struct append_run *run, struct input *in, struct err *err)
     return 0;
 }
 
-/* The next line without its line feed: 1; 0 at the end. */
+/* The next line without its line feed: 1; 0 at the end, or to stop. */
 static int
 next_line(struct append_run *run, struct input *in, const char **ret_line,
           size_t *ret_len, struct err *err)
@@ -96,6 +98,8 @@ next_line(struct append_run *run, struct input *in, const char **ret_line,
         rc = fill(run, in, err);
         if (rc < 0)
             return rc;
+        if (run->stop)
+            return 0;
     }
 }
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/text.h"
 #include "c/query_client.h"
 #include "cairn/cli.h"
@@ -26,6 +27,7 @@ static const char help[] =
     "  --json, --timeout SECONDS (5; wait: 60)\n";
 
 #define WAIT_TIMEOUT_MS 60000u
+#define WAIT_PIECE_MS 2000u /* a projector that starts again has forgotten us */
 
 int
 projection_ask(struct cli *cli, const char *name,
@@ -233,14 +235,22 @@ wait_for(struct cli *cli, const char *name, const char *text, struct err *err)
 {
     struct projection_request request = { .op = PROJECTION_WAIT };
     struct projection p;
-    uint32_t wait_ms = cli->timeout_ms;
+    uint64_t until = clock_ms() + cli->timeout_ms;
+    bool again;
     int rc;
 
     cli->timeout_ms = CLI_TIMEOUT_MS_DEFAULT;
     rc = wait_position(cli, text, &request.position, err);
-    request.wait_ms = wait_ms;
-    if (rc == 0)
-        rc = projection_ask(cli, name, &request, &p, err);
+    do {
+        uint64_t now = clock_ms(), left = until > now ? until - now : 0;
+
+        request.wait_ms = left < WAIT_PIECE_MS ? (uint32_t)left : WAIT_PIECE_MS;
+        if (rc == 0)
+            rc = projection_ask(cli, name, &request, &p, err);
+        again = rc == 0 && p.answer.code == ANSWER_BUSY &&
+            p.answer.state != PROJECTION_FAILED && left > WAIT_PIECE_MS &&
+            clock_ms() >= now + WAIT_PIECE_MS;
+    } while (again);
     if (rc == 0 && p.answer.code != ANSWER_OK)
         rc = err_set(err, -ETIMEDOUT,
                      "projection %s is %s at position %" PRIu64

@@ -177,7 +177,9 @@ run_read(struct cli *cli, struct read_options *o, struct err *err)
         }
         if (rc < 0)
             break;
-        end = result.answer.at_end && !o->follow;
+        end = (result.answer.at_end && !o->follow) ||
+            (r->direction == READ_FORWARD && o->to != 0 &&
+             result.answer.next > o->to);
         rc = show(cli, o, &result, by_version, &shown, err);
         r->from_kind = READ_FROM_NUMBER;
         r->from = result.answer.next;

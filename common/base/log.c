@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -15,11 +16,28 @@ static struct {
     int journal;
 } target = { "cairn", 0 };
 
+/*
+ * Whether standard error leads to the journal: systemd names the stream in the
+ * environment, which children inherit although their standard error may be
+ * another.
+ */
+static int
+is_journal(void)
+{
+    const char *text = getenv("JOURNAL_STREAM");
+    unsigned long long device, inode;
+    struct stat stat;
+
+    return text != NULL && sscanf(text, "%llu:%llu", &device, &inode) == 2 &&
+        fstat(STDERR_FILENO, &stat) == 0 && stat.st_dev == device &&
+        stat.st_ino == inode;
+}
+
 void
 log_open(const char *name)
 {
     target.name = name;
-    target.journal = getenv("JOURNAL_STREAM") != NULL;
+    target.journal = is_journal();
 }
 
 static void line(enum log_level level, const char *format, va_list args)

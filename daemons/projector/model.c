@@ -65,13 +65,17 @@ static int
 fail(sqlite3 *db, struct err *err, const char *what)
 {
     int code = sqlite3_errcode(db) & 0xff;
+    const char *text = code == SQLITE_AUTH
+        ? "not authorized: BEGIN, COMMIT, ROLLBACK and SAVEPOINT are the "
+          "projector's, rows and checkpoint go in one transaction"
+        : sqlite3_errmsg(db);
     bool again = code == SQLITE_BUSY || code == SQLITE_LOCKED ||
         code == SQLITE_FULL || code == SQLITE_IOERR ||
         code == SQLITE_CANTOPEN || code == SQLITE_READONLY ||
         code == SQLITE_NOMEM;
 
     return err_set(err, again ? -EAGAIN : -CAIRN_EPROJECTION, "%s: %s", what,
-                   sqlite3_errmsg(db));
+                   text);
 }
 
 static int
@@ -80,6 +84,38 @@ run(sqlite3 *db, const char *sql, const char *what, struct err *err)
     return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK
         ? 0
         : fail(db, err, what);
+}
+
+static int
+authorize(void *arg, int action, const char *a, const char *b, const char *c,
+          const char *d)
+{
+    (void)arg;
+    (void)a;
+    (void)b;
+    (void)c;
+    (void)d;
+    return action == SQLITE_TRANSACTION || action == SQLITE_SAVEPOINT
+        ? SQLITE_DENY
+        : SQLITE_OK;
+}
+
+/* From here on, or no longer, the statements are those of the author. */
+static void
+foreign(sqlite3 *db, bool on)
+{
+    (void)sqlite3_set_authorizer(db, on ? authorize : NULL, NULL);
+}
+
+static int
+run_foreign(sqlite3 *db, const char *sql, const char *what, struct err *err)
+{
+    int rc;
+
+    foreign(db, true);
+    rc = run(db, sql, what, err);
+    foreign(db, false);
+    return rc;
 }
 
 /* ---- opening ----------------------------------------------------------- */
@@ -204,12 +240,14 @@ compile_all(struct model *m, struct err *err)
     m->compiled = calloc(d->handler_count, sizeof *m->compiled);
     if (m->compiled == NULL)
         return err_sys(err, -ENOMEM, "statements");
+    foreign(m->db, true);
     for (uint32_t i = 0; rc == 0 && i < d->handler_count; i++)
         rc = compile(m->db, &d->handlers[i], &m->compiled[i], err);
+    foreign(m->db, false);
     if (rc == 0 &&
         sqlite3_prepare_v3(m->db,
                            "UPDATE cairn_checkpoint SET position = ?1"
-                           " WHERE projection = ?2",
+                           " WHERE projection = ?2 AND position = ?3",
                            -1, SQLITE_PREPARE_PERSISTENT, &m->checkpoint,
                            NULL) != SQLITE_OK)
         rc = fail(m->db, err, "checkpoint");
@@ -228,7 +266,7 @@ create(struct model *m, const char *log_id, struct err *err)
     (void)snprintf(what, sizeof what, "schema, from line %u on",
                    d->schema_line);
     if (rc == 0 && d->schema != NULL)
-        rc = run(m->db, d->schema, what, err);
+        rc = run_foreign(m->db, d->schema, what, err);
     if (rc == 0 &&
         (sqlite3_prepare_v2(m->db,
                             "INSERT INTO cairn_checkpoint VALUES"
@@ -482,6 +520,14 @@ run_statement(struct model *m, const struct statement *s,
 int
 model_begin(struct model *m, struct err *err)
 {
+    int moved = 0;
+
+    (void)sqlite3_file_control(m->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved);
+    if (moved)
+        return err_set(err, -ESTALE,
+                       "the database %s was removed or replaced while it was "
+                       "in use",
+                       sqlite3_db_filename(m->db, "main"));
     return run(m->db, "BEGIN IMMEDIATE", "begin", err);
 }
 
@@ -513,6 +559,35 @@ model_apply(struct model *m, const struct event *event, struct err *err)
     return 0;
 }
 
+/* Why the checkpoint is not where we have left it. */
+static int
+explain_checkpoint(struct model *m, struct err *err)
+{
+    sqlite3_stmt *stmt = NULL;
+    int rc;
+
+    if (sqlite3_prepare_v2(m->db,
+                           "SELECT position FROM cairn_checkpoint WHERE"
+                           " projection = ?1",
+                           -1, &stmt, NULL) != SQLITE_OK ||
+        sqlite3_bind_text(stmt, 1, m->definition->name, -1, SQLITE_STATIC) !=
+            SQLITE_OK)
+        rc = fail(m->db, err, "checkpoint");
+    else if (sqlite3_step(stmt) == SQLITE_ROW)
+        rc = err_set(err, -ESTALE,
+                     "the checkpoint is at position %" PRIi64
+                     ", not where this projector left it (%" PRIu64
+                     "): another one keeps the same read model; stop one of "
+                     "them",
+                     (int64_t)sqlite3_column_int64(stmt, 0), m->position);
+    else
+        rc = err_set(err, -CAIRN_EPROJECTION,
+                     "the checkpoint has gone from the database: reset the "
+                     "projection");
+    (void)sqlite3_finalize(stmt); /* its error has been taken */
+    return rc;
+}
+
 int
 model_commit(struct model *m, uint64_t position, struct err *err)
 {
@@ -522,6 +597,8 @@ model_commit(struct model *m, uint64_t position, struct err *err)
         code = sqlite3_bind_text(m->checkpoint, 2, m->definition->name, -1,
                                  SQLITE_STATIC);
     if (code == SQLITE_OK)
+        code = sqlite3_bind_int64(m->checkpoint, 3, (sqlite3_int64)m->position);
+    if (code == SQLITE_OK)
         code = sqlite3_step(m->checkpoint);
     if (code != SQLITE_DONE) {
         code = fail(m->db, err, "checkpoint");
@@ -530,9 +607,7 @@ model_commit(struct model *m, uint64_t position, struct err *err)
     }
     (void)sqlite3_reset(m->checkpoint);
     if (sqlite3_changes(m->db) != 1)
-        return err_set(err, -CAIRN_EPROJECTION,
-                       "the checkpoint has gone from the database: reset the "
-                       "projection");
+        return explain_checkpoint(m, err);
     code = run(m->db, "COMMIT", "commit", err);
     if (code == 0)
         m->position = position;
@@ -604,7 +679,7 @@ model_reset(const char *path, const struct definition *d, struct err *err)
     (void)snprintf(what, sizeof what, "reset, from line %u on", d->reset_line);
     rc = run(db, "BEGIN IMMEDIATE", "begin", err);
     if (rc == 0)
-        rc = d->reset != NULL ? run(db, d->reset, what, err)
+        rc = d->reset != NULL ? run_foreign(db, d->reset, what, err)
                               : drop_all(db, d, err);
     if (rc == 0) {
         sql = sqlite3_mprintf(

@@ -49,14 +49,20 @@ void model_close(struct model **model);
 /* The position that the read model has taken in. */
 uint64_t model_position(const struct model *model);
 
-/* Begins a transaction. */
+/* Begins a transaction; -ESTALE: the file has gone, open the model again. */
 int model_begin(struct model *model, struct err *err);
 
 /* Runs the statements for an event; none for its type: nothing happens. */
 int model_apply(struct model *model, const struct event *event,
                 struct err *err);
 
-/* Writes the checkpoint and commits. */
+/*
+ * Writes the checkpoint and commits.
+ *
+ *   -ESTALE             the checkpoint in the database has moved: take the
+ *                       transaction back and open the model again
+ *   -CAIRN_EPROJECTION  it has gone
+ */
 int model_commit(struct model *model, uint64_t position, struct err *err);
 
 /* Takes the transaction back. */

@@ -138,6 +138,7 @@ is_ready(struct projector *p)
                     rc = source_ahead(p->position, p->watermark, &err);
             }
         } else if (rc == 0) {
+            p->state = PROJECTION_WAITING;
             p->reason = err;
             return false; /* it will say when it is there */
         }
@@ -183,6 +184,12 @@ apply_batch(struct projector *p, struct source_batch *batch,
     int rc;
 
     while ((rc = source_event(p->source, batch, &event, err)) > 0) {
+        if (event.position == p->stop_before &&
+            event.position > p->position + 1) {
+            batch->last = event.position - 1;
+            rc = 0;
+            break;
+        }
         if (!begun) {
             rc = model_begin(p->model, err);
             if (rc < 0)
@@ -225,13 +232,8 @@ step(struct projector *p)
     struct source_batch batch;
     struct err err;
     uint64_t bad_position = 0;
-    uint32_t event_max = p->batch_max;
-    int rc;
+    int rc = source_next(p->source, p->position, p->batch_max, &batch, &err);
 
-    if (p->stop_before > p->position + 1 &&
-        p->stop_before - p->position - 1 < event_max)
-        event_max = (uint32_t)(p->stop_before - p->position - 1);
-    rc = source_next(p->source, p->position, event_max, &batch, &err);
     if (rc > 0) {
         p->watermark = batch.watermark;
         rc = apply_batch(p, &batch, &bad_position, &err);
@@ -244,10 +246,13 @@ step(struct projector *p)
         }
     }
     if (rc == 0) {
-        if (err.text[0] != '\0')
-            p->reason = err;
-        else if (p->position >= p->watermark)
+        if (err.text[0] != '\0') {
+            tell(p, &err, "waiting");
+            p->state = PROJECTION_WAITING;
+        } else if (p->position >= p->watermark) {
             p->state = PROJECTION_LIVE;
+            p->reason.text[0] = '\0';
+        }
         return false;
     }
     handle_failure(p, rc, &err, bad_position);

@@ -9,6 +9,7 @@
 #define QUEUE_MAX 16u
 #define WAIT_MS 5000u               /* of a long poll */
 #define ANSWER_MS (WAIT_MS + 5000u) /* no answer for so long: ask again */
+#define PONG_MS 500u                /* likewise, to a ping */
 
 struct source {
     const struct selector *selectors; /* borrowed */
@@ -18,9 +19,11 @@ struct source {
 
     struct reader *reader; /* mapped; NULL when read through a publisher */
 
-    struct sock sock;  /* DEALER */
-    uint64_t request;  /* number of the one that is under way */
-    uint64_t asked_ms; /* when; 0: none is under way */
+    struct sock sock;    /* DEALER */
+    uint64_t request;    /* number of the one that is under way */
+    uint64_t asked_ms;   /* when; 0: none is under way */
+    struct message held; /* an answer, until it is known of which log */
+    struct read_answer answer;
 };
 
 static int
@@ -90,6 +93,7 @@ source_close(struct source **source)
     if (s == NULL)
         return;
     reader_close(&s->reader);
+    message_clear(&s->held);
     sock_close(&s->sock);
     free(s);
 }
@@ -187,6 +191,11 @@ ask(struct source *s, uint64_t position, uint32_t event_max)
             .len = (uint16_t)s->selectors[i].text.len,
             .text = s->selectors[i].text.p,
         };
+    /* One stream alone would be read by its versions, not by positions; the
+     * same one twice is a filter. */
+    if (request.selector_count == 1 &&
+        request.selectors[0].kind == SELECT_STREAM)
+        request.selectors[request.selector_count++] = request.selectors[0];
     rc = read_encode(&request, &message);
     return rc < 0 ? rc : send_message(s, &message);
 }
@@ -204,13 +213,10 @@ not_connected(struct err *err)
     return 0;
 }
 
-/*
- * Receives the answer to the request that is under way: 1; or 0, with the
- * reason in *err if it is worth telling.
- */
+/* Receives the answer to the request that is under way: 1; or 0. */
 static int
 receive(struct source *s, struct message *message,
-        struct read_answer *ret_answer, struct err *err)
+        struct read_answer *ret_answer)
 {
     while (message_receive(&s->sock, message) > 0) {
         if (events_decode(&message->frames[0], ret_answer) == 0 &&
@@ -220,7 +226,33 @@ receive(struct source *s, struct message *message,
         }
         message_clear(message);
     }
-    (void)err;
+    return 0;
+}
+
+/*
+ * Asks which log the publisher serves: 1, and the answer to this very question
+ * in *ret_pong; 0 if there is none yet.
+ */
+static int
+ask_log(struct source *s, struct pong *ret_pong)
+{
+    struct message message = { .count = 0 };
+    bool found = false;
+
+    while (!found && message_receive(&s->sock, &message) > 0) {
+        found = pong_decode(&message.frames[0], ret_pong) == 0 &&
+            ret_pong->request == s->request;
+        message_clear(&message);
+    }
+    if (found) {
+        s->asked_ms = 0;
+        return 1;
+    }
+    if (s->asked_ms == 0 || clock_ms() - s->asked_ms > PONG_MS) {
+        if (ping_encode(++s->request, &message) == 0)
+            (void)send_message(s, &message); /* again later */
+        message_clear(&message);
+    }
     return 0;
 }
 
@@ -228,66 +260,88 @@ static int
 publisher_state(struct source *s, struct source_state *ret_state,
                 struct err *err)
 {
-    struct message message = { .count = 0 };
+    struct pong pong;
 
-    if (s->state_known) {
-        *ret_state = s->state;
+    if (!s->state_known && ask_log(s, &pong) > 0) {
+        s->state.watermark = pong.watermark;
+        uuid_format(pong.log_id, s->state.log_id);
+        s->state_known = !uuid_is_nil(pong.log_id);
+    }
+    if (!s->state_known)
+        return not_connected(err);
+    *ret_state = s->state;
+    return 1;
+}
+
+/*
+ * Whether the answer that is held is of our log: 1; 0 if it is not known yet.
+ * An answer does not say so.  The publisher may have been given another log
+ * before, but not one and back: what it serves afterwards is what it read.
+ */
+static int
+check_log(struct source *s, struct err *err)
+{
+    char log_id[UUID_TEXT_LEN + 1];
+    struct pong pong;
+
+    if (ask_log(s, &pong) == 0 || uuid_is_nil(pong.log_id))
+        return 0;
+    uuid_format(pong.log_id, log_id);
+    if (strcmp(log_id, s->state.log_id) == 0)
         return 1;
-    }
-    while (message_receive(&s->sock, &message) > 0) {
-        struct pong pong;
+    message_clear(&s->held);
+    return err_set(err, -ESTALE, "the publisher serves another log now (%s)",
+                   log_id);
+}
 
-        if (pong_decode(&message.frames[0], &pong) == 0) {
-            s->asked_ms = 0;
-            s->state.watermark = pong.watermark;
-            uuid_format(pong.log_id, s->state.log_id);
-            s->state_known = !uuid_is_nil(pong.log_id);
-        }
-        message_clear(&message);
-    }
-    if (s->state_known)
-        return publisher_state(s, ret_state, err);
-    if (s->asked_ms == 0 || clock_ms() - s->asked_ms > 500) {
-        if (ping_encode(++s->request, &message) == 0)
-            (void)send_message(s, &message); /* again later */
-        message_clear(&message);
-    }
-    return not_connected(err);
+/*
+ * What an answer that gives no events means.  Only damage and our own mistakes
+ * stay as they are; all else, as too many open files, may pass.
+ */
+static int
+take_refusal(struct source *s, struct err *err)
+{
+    int len = s->held.count > 1 ? (int)message_len(&s->held, 1) : 0;
+    int rc = 0;
+
+    if (s->answer.code == ANSWER_BUSY || s->answer.code == ANSWER_STOPPING)
+        (void)not_connected(err);
+    else
+        rc = err_set(
+            err, s->answer.code == ANSWER_UNKNOWN ? -EAGAIN : -CAIRN_EDAMAGED,
+            "the publisher says: %.*s", len,
+            len == 0 ? "" : (const char *)message_data(&s->held, 1));
+    message_clear(&s->held);
+    return rc;
 }
 
 static int
 publisher_next(struct source *s, uint64_t position, uint32_t event_max,
                struct source_batch *batch, struct err *err)
 {
-    struct read_answer answer;
+    int rc;
 
-    if (receive(s, &batch->frames, &answer, err) > 0) {
-        if (answer.code == ANSWER_BUSY || answer.code == ANSWER_STOPPING) {
-            message_clear(&batch->frames);
-            return not_connected(err);
+    if (s->held.count == 0 && receive(s, &s->held, &s->answer) > 0) {
+        if (s->answer.code != ANSWER_OK)
+            return take_refusal(s, err);
+        if (s->answer.next == position + 1 && position <= s->answer.watermark)
+            message_clear(&s->held); /* a long poll that found nothing */
+    }
+    if (s->held.count > 0) {
+        rc = check_log(s, err);
+        if (rc > 0 && position > s->answer.watermark)
+            rc = source_ahead(position, s->answer.watermark, err);
+        if (rc > 0) {
+            for (int i = 0; i < s->held.count; i++)
+                message_move(&batch->frames, &s->held.frames[i]);
+            batch->watermark = s->answer.watermark;
+            batch->last = s->answer.next - 1;
+            batch->frame = 1;
+            batch->at = 0;
         }
-        if (answer.code != ANSWER_OK) {
-            int len = batch->frames.count > 1
-                ? (int)message_len(&batch->frames, 1)
-                : 0;
-
-            (void)err_set(
-                err, -CAIRN_EDAMAGED, "the publisher says: %.*s", len,
-                len == 0 ? "" : (const char *)message_data(&batch->frames, 1));
-            message_clear(&batch->frames);
-            return -CAIRN_EDAMAGED;
-        }
-        s->state.watermark = batch->watermark = answer.watermark;
-        if (position > answer.watermark) {
-            message_clear(&batch->frames);
-            return source_ahead(position, answer.watermark, err);
-        }
-        batch->last = answer.next - 1;
-        batch->frame = 1;
-        batch->at = 0;
-        if (batch->last > position)
-            return 1;
-        message_clear(&batch->frames); /* a long poll that found nothing */
+        if (rc != 0)
+            message_clear(&s->held);
+        return rc;
     }
     if (must_ask(s) && ask(s, position, event_max) < 0)
         return not_connected(err);
@@ -367,6 +421,7 @@ source_done(struct source_batch *batch)
 void
 source_restart(struct source *source)
 {
+    message_clear(&source->held);
     source->asked_ms = 0;
     source->request++;
 }

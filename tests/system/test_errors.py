@@ -321,6 +321,24 @@ def a_damaged_end_is_a_question_to_a_person():
         expect("cut-" in writer.said, writer.said)
 
 
+# ---- where lines go --------------------------------------------------------
+
+def a_journal_of_somebody_else_is_not_written_to():
+    with Folder() as f:
+        strange = dict(os.environ, JOURNAL_STREAM="1:2")
+        writer = f.start("writer", *SMALL, env=strange)
+        f.says(writer, r"cairn-writer\[\d+\]: ready")
+        with open(f.path("stream"), "wb") as stream:
+            found = os.fstat(stream.fileno())
+            mine = dict(os.environ,
+                        JOURNAL_STREAM=f"{found.st_dev}:{found.st_ino}")
+            subprocess.run(f.command("writer", *SMALL), stderr=stream,
+                           env=mine, check=False)
+        with open(f.path("stream"), "rb") as stream:
+            expect(stream.read().startswith(b"<3>cannot start"),
+                   "no priorities for the journal")
+
+
 # ---- permission and space --------------------------------------------------
 
 def no_permission_is_told():
@@ -454,6 +472,7 @@ run([an_unknown_key_is_named_with_file_and_line,
      a_newer_format_is_told,
      a_damaged_log_is_not_opened,
      a_damaged_end_is_a_question_to_a_person,
+     a_journal_of_somebody_else_is_not_written_to,
      no_permission_is_told,
      a_full_disk_refuses_and_goes_on_when_there_is_space,
      a_bad_projection_is_told_with_file_and_line,
