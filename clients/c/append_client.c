@@ -8,9 +8,8 @@
 
 #define SEND_COMMANDS 64u              /* queued: a message is worth it */
 #define SEND_BYTES ((size_t)256 << 10) /* likewise */
-#define BACKOFF_MIN_MS 50u
+#define BACKOFF_MIN_MS 20u
 #define BACKOFF_MAX_MS 1000u
-#define SILENCE_MS 5000u /* without any answer: all is sent again */
 #define RECONNECT_MS 20
 #define QUEUE_MAX 10000u
 
@@ -29,8 +28,9 @@ struct append_client {
     append_outcome_fn *on_outcome;
     void *arg;
     struct sock sock;
-    zactor_t *monitor;
+    struct sock_monitor monitor;
     bool connected;
+    bool denied;          /* the server does not know our key */
     struct pending *ring; /* of options.window places, oldest first */
     uint32_t first, count;
     uint32_t unsent;
@@ -67,24 +67,21 @@ append_client_open(const struct append_client_options *options,
     if (c == NULL)
         return err_sys(err, -ENOMEM, "client");
     c->options = *options;
+    if (c->options.silence_ms == 0)
+        c->options.silence_ms = APPEND_SILENCE_MS_DEFAULT;
     c->on_outcome = on_outcome;
     c->arg = arg;
     c->backoff_ms = BACKOFF_MIN_MS;
     c->ring = calloc(options->window, sizeof *c->ring);
     rc = c->ring == NULL ? err_sys(err, -ENOMEM, "client")
                          : sock_open(&c->sock, &sock, err);
+    if (rc == 0 && options->curve != NULL)
+        rc = curve_join(&c->sock, options->curve, err);
+    if (rc == 0)
+        rc = sock_monitor_open(&c->sock, &c->monitor, err);
     if (rc == 0) {
         (void)zmq_setsockopt(c->sock.handle, ZMQ_RECONNECT_IVL, &reconnect_ms,
                              sizeof reconnect_ms);
-        c->monitor = zactor_new(zmonitor, c->sock.zsock);
-        if (c->monitor == NULL)
-            rc = err_sys(err, -ENOMEM, "client");
-    }
-    if (rc == 0) {
-        (void)zstr_sendx(c->monitor, "LISTEN", "HANDSHAKE_SUCCEEDED",
-                         "DISCONNECTED", NULL);
-        (void)zstr_send(c->monitor, "START");
-        (void)zsock_wait(c->monitor);
         rc = sock_connect(&c->sock, options->endpoint, err);
     }
     if (rc < 0)
@@ -102,7 +99,7 @@ append_client_close(struct append_client **client)
     *client = NULL;
     if (c == NULL)
         return;
-    zactor_destroy(&c->monitor);
+    sock_monitor_close(&c->monitor);
     sock_close(&c->sock);
     for (uint32_t i = 0; i < c->count; i++)
         free(pending_at(c, i)->memory);
@@ -313,7 +310,25 @@ take_outcome(struct append_client *c, const struct wire_outcome *outcome)
     shift(c);
 }
 
-/* The gateway did not understand us: there is no use in sending it again. */
+/* Gives everything that is on its way, or even all, the same outcome. */
+static void
+finish_all(struct append_client *c, struct wire_outcome *outcome, bool unsent)
+{
+    for (uint32_t i = 0; i < c->count; i++) {
+        struct pending *p = pending_at(c, i);
+
+        if (p->memory == NULL || (!p->sent && !unsent))
+            continue;
+        outcome->id = p->command.id;
+        finish_one(c, p, outcome);
+    }
+    shift(c);
+}
+
+/*
+ * A whole message was refused.  If the gateway did not understand us, there is
+ * no use in sending it again; if it has no time for us, there is.
+ */
 static void
 take_refusal(struct append_client *c, struct message *message)
 {
@@ -321,19 +336,15 @@ take_refusal(struct append_client *c, struct message *message)
 
     if (refused_decode(&message->frames[0], &outcome.code) < 0)
         return;
+    if (outcome.code == ANSWER_BUSY || outcome.code == ANSWER_STOPPING) {
+        send_all_again(c);
+        return;
+    }
     if (message->count > 1) {
         outcome.detail = (const char *)message_data(message, 1);
         outcome.detail_len = (uint32_t)message_len(message, 1);
     }
-    for (uint32_t i = 0; i < c->count; i++) {
-        struct pending *p = pending_at(c, i);
-
-        if (p->memory == NULL || !p->sent)
-            continue;
-        outcome.id = p->command.id;
-        finish_one(c, p, &outcome);
-    }
-    shift(c);
+    finish_all(c, &outcome, false);
 }
 
 static void
@@ -354,22 +365,50 @@ receive(struct append_client *c)
     }
 }
 
+/* The server does not know our key, and said so: libzmq does not try again. */
+static void
+take_denial(struct append_client *c)
+{
+    static const char detail[] = "the server does not know this key";
+    struct wire_outcome outcome = {
+        .code = ANSWER_DENIED,
+        .detail = detail,
+        .detail_len = sizeof detail - 1,
+    };
+
+    finish_all(c, &outcome, true);
+    c->denied = true;
+}
+
 static void
 watch_connection(struct append_client *c)
 {
-    zmsg_t *event = zmsg_recv(c->monitor);
-    char *name = event == NULL ? NULL : zmsg_popstr(event);
+    struct sock_event event;
 
-    if (name != NULL && strcmp(name, "HANDSHAKE_SUCCEEDED") == 0) {
-        c->connected = true;
-        c->resume_ms = 0;
-    } else if (name != NULL && strcmp(name, "DISCONNECTED") == 0) {
-        receive(c); /* what it still said */
-        c->connected = false;
-        send_all_again(c);
+    while (sock_monitor_next(&c->monitor, &event)) {
+        if (event.what == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) {
+            c->connected = true;
+            c->resume_ms = 0;
+        } else if (event.what == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH) {
+            take_denial(c);
+        } else if (event.what == ZMQ_EVENT_DISCONNECTED) {
+            receive(c); /* what it still said */
+            c->connected = false;
+            send_all_again(c);
+        }
     }
-    freen(name);
-    zmsg_destroy(&event);
+}
+
+/* Nobody has answered for long: a connection over tcp may be dead. */
+static void
+connect_anew(struct append_client *c, uint64_t now)
+{
+    c->heard_ms = now;
+    send_all_again(c);
+    if (!c->sock.curve)
+        return; /* the kernel tells when an ipc peer goes */
+    c->connected = false;
+    (void)sock_reconnect(&c->sock, c->options.endpoint, NULL);
 }
 
 /* Gives up what is past its deadline. */
@@ -410,7 +449,7 @@ append_client_pump(struct append_client *c, uint32_t wait_ms)
     do {
         zmq_pollitem_t items[2] = {
             { .socket = c->sock.handle, .events = ZMQ_POLLIN },
-            { .socket = zsock_resolve(c->monitor), .events = ZMQ_POLLIN },
+            { .socket = c->monitor.handle, .events = ZMQ_POLLIN },
         };
         int rc = send_unsent(c);
         uint64_t now = clock_ms();
@@ -424,10 +463,8 @@ append_client_pump(struct append_client *c, uint32_t wait_ms)
         if (items[1].revents & ZMQ_POLLIN)
             watch_connection(c);
         now = clock_ms();
-        if (c->count > c->unsent && now - c->heard_ms > SILENCE_MS) {
-            c->heard_ms = now;
-            send_all_again(c);
-        }
+        if (c->count > c->unsent && now - c->heard_ms > c->options.silence_ms)
+            connect_anew(c, now);
         give_up(c, now);
     } while (c->count > 0 && c->count == before && clock_ms() < until);
     return 0;
@@ -449,6 +486,10 @@ append_client_queue(struct append_client *c, const struct wire_command *command,
     rc = copy_command(command, p);
     if (rc < 0)
         return rc;
+    if (c->denied) { /* it may know the key by now */
+        c->denied = false;
+        (void)sock_reconnect(&c->sock, c->options.endpoint, NULL);
+    }
     p->deadline_ms = clock_ms() + c->options.deadline_ms;
     if (c->count++ == 0)
         c->heard_ms = clock_ms();

@@ -8,8 +8,15 @@
  * command is sent again with the same command id, in the order in which it
  * was queued, until its deadline.  So for the caller there are only outcomes.
  *
- * Order: commands take effect in the order in which they were queued, unless
- * the gateway answered some of them with busy.
+ * Order: commands take effect in the order in which they were queued.  When the
+ * gateway puts one off, it puts off what follows as well, until that one comes
+ * again.  Only a command that is put off for longer than HOLD_MS of the gateway
+ * (2 s) without coming again may be overtaken, and one that runs into its
+ * deadline is left out.
+ *
+ * Silence: a connection without any answer for a while is given up, and made
+ * anew.  It may be dead without anybody having said so: what lies between may
+ * have forgotten it.
  *
  * Threads: one.
  */
@@ -17,6 +24,7 @@
 #define CAIRN_CLIENTS_APPEND_CLIENT_H
 
 #include "wire/append.h"
+#include "wire/curve.h"
 
 struct append_client;
 
@@ -24,11 +32,14 @@ struct append_client_options {
     const char *endpoint;
     uint32_t window;      /* commands in flight at most */
     uint32_t deadline_ms; /* after it was queued, a command is given up */
+    const struct curve_client *curve; /* for tcp; NULL on ipc */
+    uint32_t silence_ms; /* without an answer: connect again; 0: the default */
 };
 
 #define APPEND_WINDOW_DEFAULT 256u
 #define APPEND_WINDOW_MAX 16384u
 #define APPEND_DEADLINE_MS_DEFAULT 30000u
+#define APPEND_SILENCE_MS_DEFAULT 5000u
 
 /*
  * Told once for each command, in any order.  `tag` is what was queued with it.

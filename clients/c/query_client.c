@@ -10,6 +10,14 @@ int
 query_client_open(struct query_client *client, const char *endpoint,
                   uint32_t deadline_ms, struct err *err)
 {
+    return query_client_open_curve(client, endpoint, NULL, deadline_ms, err);
+}
+
+int
+query_client_open_curve(struct query_client *client, const char *endpoint,
+                        const struct curve_client *curve, uint32_t deadline_ms,
+                        struct err *err)
+{
     const struct sock_options options = {
         .type = ZMQ_DEALER,
         .queue_max = 16,
@@ -26,7 +34,11 @@ query_client_open(struct query_client *client, const char *endpoint,
         return rc;
     (void)zmq_setsockopt(client->sock.handle, ZMQ_RECONNECT_IVL, &reconnect_ms,
                          sizeof reconnect_ms);
-    rc = sock_connect(&client->sock, endpoint, err);
+    rc = curve == NULL ? 0 : curve_join(&client->sock, curve, err);
+    if (rc == 0)
+        rc = sock_monitor_open(&client->sock, &client->monitor, err);
+    if (rc == 0)
+        rc = sock_connect(&client->sock, endpoint, err);
     if (rc < 0)
         query_client_close(client);
     return rc;
@@ -35,6 +47,7 @@ query_client_open(struct query_client *client, const char *endpoint,
 void
 query_client_close(struct query_client *client)
 {
+    sock_monitor_close(&client->monitor);
     sock_close(&client->sock);
 }
 
@@ -74,19 +87,43 @@ refusal(struct message *message, struct err *err)
                                       : "");
 }
 
+/* Whether the server has refused our key. */
+static bool
+is_denied(struct query_client *c)
+{
+    struct sock_event event;
+    bool denied = false;
+
+    while (sock_monitor_next(&c->monitor, &event))
+        denied = denied || event.what == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
+    return denied;
+}
+
+/* Sends the call: 0; -EAGAIN if there is no connection yet. */
+static int
+send_again(struct query_client *c, const struct call *call, bool sent)
+{
+    if (sent && c->sock.curve)
+        (void)sock_reconnect(&c->sock, c->endpoint, NULL);
+    return send_call(c, call);
+}
+
 static int
 run_call(struct query_client *c, const struct call *call,
          struct message *ret_message, struct err *err)
 {
     uint64_t deadline = clock_ms() + c->deadline_ms + call->extra_ms;
     uint64_t resend = 0;
+    bool sent = false;
 
     /* The same number each time: who is slow answers the first, and that is
      * as good. */
     c->request++;
     for (;;) {
-        zmq_pollitem_t item = { .socket = c->sock.handle,
-                                .events = ZMQ_POLLIN };
+        zmq_pollitem_t items[2] = {
+            { .socket = c->sock.handle, .events = ZMQ_POLLIN },
+            { .socket = c->monitor.handle, .events = ZMQ_POLLIN },
+        };
         uint64_t now = clock_ms();
         int rc;
 
@@ -94,14 +131,19 @@ run_call(struct query_client *c, const struct call *call,
             return err_set(err, -CAIRN_EUNREACHABLE, "nobody answers at %s",
                            c->endpoint);
         if (now >= resend) {
-            rc = send_call(c, call);
+            rc = send_again(c, call, sent);
             if (rc < 0 && rc != -EAGAIN)
                 return err_sys(err, rc, "%s", c->endpoint);
             /* Not connected yet: again soon; else when it may be lost. */
+            sent = rc == 0;
             resend = now + (rc < 0 ? 10 : RESEND_MS + call->extra_ms);
         }
-        (void)zmq_poll(&item, 1,
+        (void)zmq_poll(items, 2,
                        (long)((resend < deadline ? resend : deadline) - now));
+        if (is_denied(c))
+            return err_set(err, -CAIRN_EREFUSED,
+                           "denied: the server at %s does not know this key",
+                           c->endpoint);
         while (message_receive(&c->sock, ret_message) > 0) {
             if (call->match(ret_message, c->request, call->answer) > 0)
                 return 0;

@@ -3,7 +3,8 @@
  * query_client - asks a publisher or a projector, one request at a time.
  *
  * Requests have no effect that asking again could double, so what is not
- * answered is asked again until the deadline.
+ * answered is asked again until the deadline; on tcp over a new connection, for
+ * the old one may be dead without anybody having said so.
  *
  * Errors:   -CAIRN_EUNREACHABLE: nobody answered; -CAIRN_EREFUSED: the answer
  *           is an error, with its text in *err; -CAIRN_EDAMAGED: what came
@@ -14,11 +15,13 @@
 #define CAIRN_CLIENTS_QUERY_CLIENT_H
 
 #include "store/record.h"
+#include "wire/curve.h"
 #include "wire/projection.h"
 #include "wire/query.h"
 
 struct query_client {
     struct sock sock;
+    struct sock_monitor monitor;
     const char *endpoint; /* borrowed */
     uint64_t request;
     uint32_t deadline_ms;
@@ -26,6 +29,11 @@ struct query_client {
 
 int query_client_open(struct query_client *client, const char *endpoint,
                       uint32_t deadline_ms, struct err *err);
+
+/* The same over tcp; `curve` is borrowed by this call only, NULL on ipc. */
+int query_client_open_curve(struct query_client *client, const char *endpoint,
+                            const struct curve_client *curve,
+                            uint32_t deadline_ms, struct err *err);
 void query_client_close(struct query_client *client);
 
 /* An answer to a read request, and the place in it. */

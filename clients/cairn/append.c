@@ -371,8 +371,12 @@ run_append(struct append_run *run, int argc, char **argv, struct err *err)
         .deadline_ms = run->cli->timeout_ms == 0 ? APPEND_DEADLINE_MS_DEFAULT
                                                  : run->cli->timeout_ms,
     };
-    int rc = append_client_open(&client, on_outcome, run, &run->client, err);
+    struct curve_client curve;
+    int rc = cli_curve(run->cli, &curve, &client.curve, err);
 
+    if (rc == 0)
+        rc = append_client_open(&client, on_outcome, run, &run->client, err);
+    explicit_bzero(&curve, sizeof curve);
     if (rc < 0)
         return rc;
     if (argc > 0) {

@@ -5,9 +5,11 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "base/text.h"
+#include "c/query_client.h"
 #include "store/control.h"
 #include "store/evlog.h"
 
@@ -61,6 +63,32 @@ cli_common_option(struct cli *cli, int c, const char *value)
         return true;
     }
     return false;
+}
+
+int
+cli_curve(const struct cli *cli, struct curve_client *curve,
+          const struct curve_client **ret_curve, struct err *err)
+{
+    bool given;
+    int rc = curve_client_load(cli->server_key, cli->key, curve, &given, err);
+
+    *ret_curve = given ? curve : NULL;
+    return rc;
+}
+
+int
+cli_query_open(const struct cli *cli, struct query_client *client,
+               const char *endpoint, uint32_t deadline_ms, struct err *err)
+{
+    const struct curve_client *given;
+    struct curve_client curve;
+    int rc = cli_curve(cli, &curve, &given, err);
+
+    if (rc < 0)
+        return rc;
+    rc = query_client_open_curve(client, endpoint, given, deadline_ms, err);
+    explicit_bzero(&curve, sizeof curve);
+    return rc;
 }
 
 const char *

@@ -32,6 +32,8 @@ struct cli {
     const char *run; /* directory of the daemons' sockets */
     char commands[CLI_ENDPOINT_LEN];
     char queries[CLI_ENDPOINT_LEN];
+    const char *server_key; /* public: the key, or its file; NULL: none */
+    const char *key;        /* the file of one's own; NULL: none */
     bool json;
     uint32_t timeout_ms;
     bool progress; /* standard error is a terminal */
@@ -41,7 +43,7 @@ struct cli {
 typedef int cli_command(struct cli *cli, int argc, char **argv);
 
 cli_command cli_append, cli_read, cli_watch, cli_stream, cli_projection,
-    cli_status, cli_log, cli_export, cli_import;
+    cli_status, cli_log, cli_export, cli_import, cli_key;
 
 /* `cairn log backup` and `cairn log restore`; argv[0] is "log". */
 cli_command cli_log_backup, cli_log_restore;
@@ -64,6 +66,19 @@ bool cli_common_option(struct cli *cli, int c, const char *value);
     {                                                 \
         "help", no_argument, NULL, 'h'                \
     }
+
+struct curve_client;
+struct query_client;
+
+/*
+ * Loads the keys for tcp; *ret_curve is `curve`, or NULL if none are given.
+ */
+int cli_curve(const struct cli *cli, struct curve_client *curve,
+              const struct curve_client **ret_curve, struct err *err);
+
+/* query_client_open_curve() with these keys. */
+int cli_query_open(const struct cli *cli, struct query_client *client,
+                   const char *endpoint, uint32_t deadline_ms, struct err *err);
 
 /*
  * A number with thousands separators for people, in one of several static

@@ -22,6 +22,7 @@ static const struct {
     { "status", cli_status, "how the daemons are" },
     { "export", cli_export, "a log as lines of JSON, nothing left out" },
     { "import", cli_import, "store exported lines in another log" },
+    { "key", cli_key, "new, show, authorize, ls: keys and rights for tcp" },
     { "log", cli_log,
       "verify, dump, backup, restore: the files of a log, without daemons" },
 };
@@ -43,6 +44,10 @@ print_help(void)
            "ipc://RUN/commands)\n"
            "  --queries ENDPOINT  the publisher (CAIRN_QUERIES; "
            "ipc://RUN/queries)\n"
+           "  --server-key KEY    over tcp: the server's public key, or the "
+           "file of it\n"
+           "                      (CAIRN_SERVER_KEY)\n"
+           "  --key FILE          over tcp: your own key (CAIRN_KEY)\n"
            "  --version           the version\n"
            "\noptions of every command:\n"
            "  --json              answers as JSON\n"
@@ -71,12 +76,18 @@ main(int argc, char **argv)
         { "run", required_argument, NULL, 'r' },
         { "commands", required_argument, NULL, 'c' },
         { "queries", required_argument, NULL, 'q' },
+        { "server-key", required_argument, NULL, 's' },
+        { "key", required_argument, NULL, 'k' },
         { "version", no_argument, NULL, 'V' },
         { "help", no_argument, NULL, 'h' },
         { "json", no_argument, NULL, 1000 },
         { 0 },
     };
-    struct cli cli = { .run = getenv("CAIRN_RUN") };
+    struct cli cli = {
+        .run = getenv("CAIRN_RUN"),
+        .server_key = getenv("CAIRN_SERVER_KEY"),
+        .key = getenv("CAIRN_KEY"),
+    };
     const char *command_endpoint = NULL, *query_endpoint = NULL;
     int c;
 
@@ -96,6 +107,12 @@ main(int argc, char **argv)
             break;
         case 'q':
             query_endpoint = optarg;
+            break;
+        case 's':
+            cli.server_key = optarg;
+            break;
+        case 'k':
+            cli.key = optarg;
             break;
         case 'h':
             print_help();

@@ -42,7 +42,7 @@ projection_ask(struct cli *cli, const char *name,
     if (snprintf(endpoint, sizeof endpoint, "ipc://%s/projections/%s", cli->run,
                  name) >= (int)sizeof endpoint)
         return err_set(err, -ENAMETOOLONG, "projection '%s'", name);
-    rc = query_client_open(&client, endpoint, cli->timeout_ms, err);
+    rc = cli_query_open(cli, &client, endpoint, cli->timeout_ms, err);
     if (rc < 0)
         return rc;
     rc = query_projection(&client, request, &ret->answer, called, ret->text,
@@ -220,7 +220,7 @@ wait_position(struct cli *cli, const char *text, uint64_t *ret_position,
             ? 0
             : err_set(err, -CAIRN_EUSAGE, "'%s': it must be a position, or end",
                       text);
-    rc = query_client_open(&client, cli->queries, cli->timeout_ms, err);
+    rc = cli_query_open(cli, &client, cli->queries, cli->timeout_ms, err);
     if (rc < 0)
         return rc;
     rc = query_ping(&client, &pong, name, err);

@@ -160,7 +160,7 @@ run_read(struct cli *cli, struct read_options *o, struct err *err)
         r->selector_count == 1 && r->selectors[0].kind == SELECT_STREAM;
     struct query_client client;
     uint64_t shown = 0;
-    int rc = query_client_open(&client, cli->queries, cli->timeout_ms, err);
+    int rc = cli_query_open(cli, &client, cli->queries, cli->timeout_ms, err);
 
     while (rc == 0) {
         struct query_result result;
@@ -422,7 +422,7 @@ cli_stream(struct cli *cli, int argc, char **argv)
     if (argc - optind != 2 || strcmp(argv[optind], "info") != 0 ||
         name_fault(argv[optind + 1], strlen(argv[optind + 1])) != NULL)
         return cli_usage("stream", "say: stream info NAME");
-    rc = query_client_open(&client, cli->queries, cli->timeout_ms, &err);
+    rc = cli_query_open(cli, &client, cli->queries, cli->timeout_ms, &err);
     if (rc == 0)
         rc = read_end(&client, argv[optind + 1], true, &last_result, &last,
                       &err);

@@ -80,7 +80,7 @@ ping(struct cli *cli, const char *endpoint, uint64_t *ret_watermark)
     char name[64];
     struct err err;
     uint32_t ms = cli->timeout_ms == 0 ? PING_MS : cli->timeout_ms;
-    int rc = query_client_open(&client, endpoint, ms, &err);
+    int rc = cli_query_open(cli, &client, endpoint, ms, &err);
 
     if (rc < 0)
         return false;

@@ -8,8 +8,8 @@
 #include <inttypes.h>
 
 #include "base/text.h"
+#include "base/zpl.h"
 
-#define FILE_LEN_MAX (1 << 20)
 #define NAME_PARTS_MAX 4
 #define ORIGIN_LEN 512
 
@@ -275,35 +275,6 @@ take_items(struct source *source, zconfig_t *item, const char *section,
     return 0;
 }
 
-static int
-read_text(const char *path, char **ret_text, struct err *err)
-{
-    FILE *file = fopen(path, "re");
-    char *text = file == NULL ? NULL : malloc(FILE_LEN_MAX + 1);
-    size_t len;
-    int rc = 0;
-
-    if (text == NULL) {
-        rc = err_sys(err, -errno, "configuration %s", path);
-    } else {
-        len = fread(text, 1, FILE_LEN_MAX, file);
-        text[len] = '\0';
-        if (ferror(file))
-            rc = err_sys(err, -errno, "configuration %s", path);
-        else if (len == FILE_LEN_MAX || strlen(text) != len)
-            rc = err_set(err, -CAIRN_ECONFIG,
-                         "configuration %s: no text of less than %d bytes",
-                         path, FILE_LEN_MAX);
-    }
-    if (file != NULL)
-        (void)fclose(file); /* only read */
-    if (rc < 0)
-        free(text);
-    else
-        *ret_text = text;
-    return rc;
-}
-
 /* What zconfig says about bad syntax goes to czmq's log: catch it there. */
 static zconfig_t *
 parse_text(const char *text, char *complaint, size_t complaint_len)
@@ -334,10 +305,10 @@ load_file(struct conf *conf, const char *path, struct err *err)
     struct source source = { .conf = conf, .path = path };
     char complaint[256], *text;
     zconfig_t *root;
-    int rc = read_text(path, &text, err);
+    int rc = text_read(path, 0, &text, err);
 
     if (rc < 0)
-        return rc;
+        return err_wrap(err, "configuration");
     source.text = text;
     root = parse_text(text, complaint, sizeof complaint);
     if (root == NULL)

@@ -23,6 +23,7 @@ struct daemon {
     struct conf *conf;
     zloop_t *loop;
     int signal_fd;
+    bool started; /* start() has succeeded */
     bool stopping;
     int exit_code;
 };
@@ -229,7 +230,10 @@ daemon_stop_wanted(struct daemon *daemon)
 
     while (read(daemon->signal_fd, &info, sizeof info) ==
            (ssize_t)sizeof info) {
-        if (info.ssi_signo == SIGHUP)
+        if (info.ssi_signo == SIGHUP && daemon->started &&
+            daemon->spec->reload != NULL)
+            daemon->spec->reload(daemon->self);
+        else if (info.ssi_signo == SIGHUP)
             log_info("SIGHUP: nothing to reload here; restart to read a "
                      "changed configuration");
         else
@@ -368,6 +372,7 @@ run(struct daemon *daemon)
             log_error("cannot start: %s", err.text);
         code = daemon->stopping ? EXIT_DONE : err_exit_code(rc);
     } else {
+        daemon->started = true;
         code = run_loop(daemon);
     }
     (void)sd_notify(0, "STOPPING=1");

@@ -42,6 +42,8 @@ struct daemon_spec {
     int (*start)(void *self, struct daemon *daemon, struct err *err);
     /* Finishes and closes; also after start() failed half way. */
     void (*stop)(void *self, struct daemon *daemon);
+    /* On SIGHUP: reads again what can be read again; NULL: nothing can. */
+    void (*reload)(void *self);
     /* Writes what it is doing into `text`, for systemctl status. */
     void (*status)(void *self, char *text, size_t len);
     /* Whether work goes on; NULL: always when the loop does. */

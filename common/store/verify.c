@@ -315,10 +315,8 @@ log_verify(const struct sys *sys, const char *dir, bool quick,
         .events = events, .report = ret_report, .quick = quick, .chained = true
     };
     uint64_t count;
-    int rc = evlog_open(sys, dir, &v.log, err);
+    int rc = evlog_open_damaged(sys, dir, &v.log, err);
 
-    if (rc < 0) /* a segment is missing, or the last one is not readable */
-        rc = evlog_open_damaged(sys, dir, &v.log, err);
     *ret_report = (struct verify_report){ 0 };
     if (rc < 0)
         return rc;

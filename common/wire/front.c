@@ -14,7 +14,7 @@ front_receive(struct sock *sock, struct message *message,
 
     if (rc == 0 || (rc < 0 && message->count == 0))
         return rc == 0 ? 0 : -EAGAIN;
-    ret_from->routing_id = message_data(message, 0);
+    *ret_from = (struct address){ .routing_id = message_data(message, 0) };
     if (!message_routed_by_us(message)) {
         struct message answer = { .count = 0 };
 

@@ -12,10 +12,13 @@
 
 #include "wire/query.h"
 
+struct principal;
+
 /* A client, as the message that it sent names it; borrows from the message. */
 struct address {
     const uint8_t *routing_id;
     bool delimiter; /* it puts an empty frame in front, as REQ does */
+    const struct principal *principal; /* see door.h; NULL: all rights */
 };
 
 /*

@@ -8,6 +8,7 @@
 #include <sys/un.h>
 
 #define IPC_PREFIX "ipc://"
+#define TCP_PREFIX "tcp://"
 #define LOCK_MODE 0640
 
 static int
@@ -77,6 +78,12 @@ lock_path(struct sock *sock, const char *endpoint, struct err *err)
     return 0;
 }
 
+static bool
+is_tcp(const char *endpoint)
+{
+    return strncmp(endpoint, TCP_PREFIX, strlen(TCP_PREFIX)) == 0;
+}
+
 int
 sock_bind(struct sock *sock, const char *endpoint, struct err *err)
 {
@@ -85,6 +92,11 @@ sock_bind(struct sock *sock, const char *endpoint, struct err *err)
 
     if (strncmp(endpoint, IPC_PREFIX, strlen(IPC_PREFIX)) == 0)
         rc = lock_path(sock, endpoint, err);
+    if (rc == 0 && is_tcp(endpoint) && !sock->curve)
+        rc = err_set(err, -CAIRN_ECONFIG,
+                     "cannot bind %s: this endpoint is for ipc:// only; tcp "
+                     "is spoken only with CURVE",
+                     endpoint);
     if (rc < 0)
         return rc;
     /* To connect is to write to the path: it must be born without the right
@@ -102,6 +114,11 @@ sock_bind(struct sock *sock, const char *endpoint, struct err *err)
 int
 sock_connect(struct sock *sock, const char *endpoint, struct err *err)
 {
+    if (is_tcp(endpoint) && !sock->curve)
+        return err_set(err, -CAIRN_EUSAGE,
+                       "cannot connect to %s: tcp is spoken only with CURVE; "
+                       "give the server's public key and a key of your own",
+                       endpoint);
     if (zmq_connect(sock->handle, endpoint) != 0)
         return err_set(err, -errno, "cannot connect to %s: %s", endpoint,
                        zmq_strerror(errno));
@@ -109,24 +126,10 @@ sock_connect(struct sock *sock, const char *endpoint, struct err *err)
 }
 
 int
-endpoint_check_loopback(const char *endpoint, const char *origin,
-                        struct err *err)
+sock_reconnect(struct sock *sock, const char *endpoint, struct err *err)
 {
-    static const char *const good[] = { IPC_PREFIX,
-                                        "tcp://localhost:", "tcp://[::1]:" };
-    const char *v4 = "tcp://127.";
-
-    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
-        if (strncmp(endpoint, good[i], strlen(good[i])) == 0)
-            return 0;
-    if (strncmp(endpoint, v4, strlen(v4)) == 0 &&
-        endpoint[strlen(v4) + strspn(endpoint + strlen(v4), "0123456789.")] ==
-            ':')
-        return 0;
-    return err_set(err, -CAIRN_ECONFIG,
-                   "%s: '%s': only a loopback address, as in "
-                   "tcp://127.0.0.1:4890, can be used",
-                   origin, endpoint);
+    (void)zmq_disconnect(sock->handle, endpoint); /* it may be gone already */
+    return sock_connect(sock, endpoint, err);
 }
 
 void
@@ -138,6 +141,80 @@ sock_close(struct sock *sock)
     if (sock->lock_fd >= 0)
         (void)close(sock->lock_fd);
     *sock = (struct sock){ .lock_fd = -1 };
+}
+
+/* ---- what happens to connections --------------------------------------- */
+
+#define MONITORED                                                           \
+    (ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED |                          \
+     ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | \
+     ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
+
+int
+sock_monitor_open(struct sock *sock, struct sock_monitor *ret_monitor,
+                  struct err *err)
+{
+    char endpoint[64];
+
+    *ret_monitor = (struct sock_monitor){ 0 };
+    (void)snprintf(endpoint, sizeof endpoint, "inproc://monitor-%p",
+                   sock->handle);
+    if (zmq_socket_monitor(sock->handle, endpoint, MONITORED) != 0)
+        return err_set(err, -errno, "cannot watch a socket: %s",
+                       zmq_strerror(errno));
+    ret_monitor->watched = sock->handle;
+    ret_monitor->zsock = zsock_new(ZMQ_PAIR);
+    if (ret_monitor->zsock == NULL) {
+        sock_monitor_close(ret_monitor);
+        return err_sys(err, -ENOMEM, "cannot watch a socket");
+    }
+    ret_monitor->handle = zsock_resolve(ret_monitor->zsock);
+    /* Without a limit: the I/O thread waits for nobody.  What lies here is
+     * small, and is read in every turn. */
+    if (set_int(ret_monitor->handle, ZMQ_RCVHWM, 0) != 0 ||
+        zmq_connect(ret_monitor->handle, endpoint) != 0) {
+        int code = errno;
+
+        sock_monitor_close(ret_monitor);
+        return err_set(err, -code, "cannot watch a socket: %s",
+                       zmq_strerror(code));
+    }
+    return 0;
+}
+
+void
+sock_monitor_close(struct sock_monitor *monitor)
+{
+    if (monitor->watched != NULL)
+        (void)zmq_socket_monitor(monitor->watched, NULL, 0);
+    zsock_destroy(&monitor->zsock);
+    *monitor = (struct sock_monitor){ 0 };
+}
+
+bool
+sock_monitor_next(struct sock_monitor *monitor, struct sock_event *ret_event)
+{
+    zmq_msg_t frame;
+    bool found = false;
+    int more = 1;
+
+    while (more) {
+        (void)zmq_msg_init(&frame);
+        if (zmq_msg_recv(&frame, monitor->handle, ZMQ_DONTWAIT) < 0) {
+            (void)zmq_msg_close(&frame);
+            break;
+        }
+        if (!found && zmq_msg_size(&frame) >= 6) {
+            const uint8_t *data = zmq_msg_data(&frame);
+
+            memcpy(&ret_event->what, data, 2);
+            memcpy(&ret_event->value, data + 2, 4);
+            found = true;
+        }
+        more = zmq_msg_more(&frame);
+        (void)zmq_msg_close(&frame);
+    }
+    return found;
 }
 
 /* ---- messages ---------------------------------------------------------- */
@@ -178,7 +255,7 @@ message_receive(struct sock *sock, struct message *message)
 
         if (message->count == SOCK_FRAMES_MAX) {
             drain(sock);
-            while (message->count > 1)
+            while (message->count > 2)
                 (void)zmq_msg_close(&message->frames[--message->count]);
             return -EMSGSIZE;
         }

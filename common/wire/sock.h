@@ -36,6 +36,7 @@ struct sock {
     void *handle;   /* for zmq_*() */
     int lock_fd;    /* of a bound ipc path; -1: none */
     bool own_user;
+    bool curve; /* tcp can be used; see wire/curve.h */
 };
 
 /* Makes a socket; sock_close() releases it. */
@@ -45,24 +46,51 @@ int sock_open(struct sock *sock, const struct sock_options *options,
 /*
  * Binds it.  An ipc path gets its lock first.
  *
- *   -EADDRINUSE  another process serves this endpoint
- *   -EACCES      no permission in the directory
+ *   -EADDRINUSE     another process serves this endpoint
+ *   -EACCES         no permission in the directory
+ *   -CAIRN_ECONFIG  tcp without CURVE
  */
 int sock_bind(struct sock *sock, const char *endpoint, struct err *err);
 
-/* Connects it; succeeds whether the peer is there or not. */
+/*
+ * Connects it; succeeds whether the peer is there or not.  -CAIRN_EUSAGE for
+ * tcp without CURVE.
+ */
 int sock_connect(struct sock *sock, const char *endpoint, struct err *err);
 
-/*
- * Without encryption, tcp never leaves the machine: -CAIRN_ECONFIG unless the
- * endpoint is ipc, or tcp on a loopback address.  `origin` says where it was
- * configured.
- */
-int endpoint_check_loopback(const char *endpoint, const char *origin,
-                            struct err *err);
+/* Forgets the connection to an endpoint, and what waits for it, and connects
+ * anew: for one that seems to be there but does not answer. */
+int sock_reconnect(struct sock *sock, const char *endpoint, struct err *err);
 
 /* Closes it after its linger; fine for one that was never opened. */
 void sock_close(struct sock *sock);
+
+/* ---- what happens to connections --------------------------------------- */
+
+/* Tells of the connections of one socket; nothing is lost, however late it is
+ * read.  Zeroed memory is one that is not open. */
+struct sock_monitor {
+    zsock_t *zsock;
+    void *handle;
+    void *watched;
+};
+
+struct sock_event {
+    uint16_t what;  /* ZMQ_EVENT_ACCEPTED, _HANDSHAKE_SUCCEEDED, _DISCONNECTED,
+                       _HANDSHAKE_FAILED_AUTH or another failed handshake */
+    uint32_t value; /* of the first and third: the descriptor */
+};
+
+/* Before the socket binds or connects; closed before the socket is. */
+int sock_monitor_open(struct sock *sock, struct sock_monitor *ret_monitor,
+                      struct err *err);
+void sock_monitor_close(struct sock_monitor *monitor);
+
+/* The next event, if there is one. */
+bool sock_monitor_next(struct sock_monitor *monitor,
+                       struct sock_event *ret_event);
+
+/* ---- messages ---------------------------------------------------------- */
 
 /* A received or half-built message. */
 struct message {
@@ -73,8 +101,8 @@ struct message {
 /*
  * Receives what is there without waiting: 1, or 0 if nothing is.
  *
- *   -EMSGSIZE  more than SOCK_FRAMES_MAX frames; the message is gone, and
- *              what it began with, the routing id, is left in frames[0]
+ *   -EMSGSIZE  more than SOCK_FRAMES_MAX frames; the message is gone, but for
+ *              what it began with: the routing id, and maybe a delimiter
  */
 int message_receive(struct sock *sock, struct message *message);
 

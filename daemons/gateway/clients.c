@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "gateway/clients.h"
 
+#include "base/log.h"
 #include "wire/array.h"
 
 #define NO_FLIGHT UINT32_MAX
 
 int
-clients_init(struct clients *c, uint32_t flight_max)
+clients_init(struct clients *c, const struct clients_limits *limits)
 {
     *c = (struct clients){
-        .flight_max = flight_max,
-        .client_max = flight_max,
+        .flight_max = limits->flight_max,
+        .client_max = limits->flight_max,
+        .client_flight_max = limits->client_flight_max,
+        .bytes_max = limits->bytes_max,
         .slot_count = 16,
     };
     while (c->slot_count < 2 * c->client_max)
@@ -108,30 +111,114 @@ forget(struct clients *c, struct client *client)
 void
 clients_release(struct clients *c, struct client *client)
 {
-    if (client->in_flight == 0 && !client->dirty)
+    if (client->in_flight == 0 && !client->dirty && !client->held)
         forget(c, client);
+}
+
+/* ---- order ------------------------------------------------------------- */
+
+/* Holds a client for a command; of several, for the one that came first. */
+static void
+hold(struct clients *c, struct client *client, struct uuid command_id,
+     uint64_t order)
+{
+    uint64_t until_ms = clock_ms() + HOLD_MS;
+
+    if (client->held && uuid_equal(client->held_id, command_id))
+        client->held_until_ms = until_ms; /* put off once more */
+    if (client->held && client->held_order <= order)
+        return;
+    c->held_count += !client->held;
+    client->held = true;
+    client->held_id = command_id;
+    client->held_order = order;
+    client->held_until_ms = until_ms;
+}
+
+static void
+let_go(struct clients *c, struct client *client)
+{
+    c->held_count -= client->held;
+    client->held = false;
+}
+
+void
+clients_tidy(struct clients *c, uint64_t now_ms)
+{
+    for (uint32_t i = 0; c->held_count > 0 && i < c->client_max; i++) {
+        struct client *client = &c->clients[i];
+
+        if (!client->known || !client->held || now_ms < client->held_until_ms)
+            continue;
+        let_go(c, client);
+        clients_release(c, client);
+    }
+}
+
+void
+clients_put_off(struct clients *c, struct client *client,
+                struct uuid command_id, const char *detail, uint32_t retry_ms)
+{
+    const struct wire_outcome outcome = {
+        .id = command_id,
+        .code = ANSWER_BUSY,
+        .retry_ms = retry_ms,
+        .detail = detail,
+        .detail_len = (uint32_t)strlen(detail),
+    };
+
+    hold(c, client, command_id, c->order++);
+    clients_answer(c, client, &outcome);
 }
 
 /* ---- flights ----------------------------------------------------------- */
 
-bool
-clients_launch(struct clients *c, struct client *client, struct uuid command_id,
-               uint64_t *ret_token)
+/* Why a client must wait with a commit of this length; NULL: it need not. */
+static const char *
+no_room(const struct clients *c, const struct client *client, uint32_t len)
 {
-    uint32_t index = c->free_flight;
-    struct flight *flight;
+    if (client->in_flight >= c->client_flight_max)
+        return "client.in_flight_max commands of yours are on their way";
+    if (c->free_flight == NO_FLIGHT ||
+        client->in_flight >= c->flight_max - c->flight_count)
+        return "commands.in_flight_max: your share of the commands is on its "
+               "way";
+    /* A single commit may be larger than any share, but not than all. */
+    if (len > c->bytes_max - c->bytes ||
+        (client->bytes > 0 && client->bytes + len > c->bytes_max - c->bytes))
+        return "commands.bytes_max: your share of the bytes is on its way";
+    return NULL;
+}
 
-    if (index == NO_FLIGHT)
-        return false;
+const char *
+clients_launch(struct clients *c, struct client *client, struct uuid command_id,
+               uint32_t len, uint64_t *ret_token)
+{
+    const char *wait = NULL;
+    struct flight *flight;
+    uint32_t index;
+
+    if (client->held && !uuid_equal(client->held_id, command_id) &&
+        clock_ms() < client->held_until_ms)
+        return "a command that you sent before has to come again first";
+    let_go(c, client);
+    wait = no_room(c, client, len);
+    if (wait != NULL)
+        return wait;
+    index = c->free_flight;
     flight = &c->flights[index];
     c->free_flight = flight->next;
     c->flight_count++;
+    c->bytes += len;
     client->in_flight++;
+    client->bytes += len;
     flight->command_id = command_id;
     flight->client = (uint32_t)(client - c->clients);
+    flight->len = len;
+    flight->order = c->order++;
     flight->used = true;
     *ret_token = (uint64_t)++flight->serial << 32 | index;
-    return true;
+    return NULL;
 }
 
 void
@@ -157,7 +244,12 @@ land(struct clients *c, uint32_t index, struct wire_outcome *outcome)
     flight->next = c->free_flight;
     c->free_flight = index;
     c->flight_count--;
+    c->bytes -= flight->len;
     client->in_flight--;
+    client->bytes -= flight->len;
+    if (outcome->code == ANSWER_BUSY || outcome->code == ANSWER_UNKNOWN ||
+        outcome->code == ANSWER_STOPPING)
+        hold(c, client, flight->command_id, flight->order);
     clients_answer(c, client, outcome);
 }
 

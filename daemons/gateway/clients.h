@@ -6,6 +6,16 @@
  * does not tell when one leaves.  It is named by the routing id that our ROUTER
  * made up for its connection: five bytes, the first of them zero.
  *
+ * Shares: a client may have as much on its way as is still free for all.  So
+ * one that floods gets half of the room at most, two get a third each, and so
+ * on: there is always room for one more, which is never told busy for what
+ * others do.
+ *
+ * Order: a client that was told to come again with a command (busy, unknown,
+ * stopping) is *held*: until it does, or HOLD_MS have passed, its other
+ * commands are busy as well.  What it had sent behind that command is on its
+ * way already and must not overtake it.
+ *
  * Threads: one.
  */
 #ifndef CAIRN_GATEWAY_CLIENTS_H
@@ -18,7 +28,11 @@ struct client {
     bool delimiter; /* it puts an empty frame in front, as REQ does */
     bool known;     /* in use */
     bool dirty;     /* has answers to send in this turn */
+    bool held;      /* until `held_id` comes again */
     uint32_t in_flight;
+    uint64_t bytes; /* of commits in flight */
+    struct uuid held_id;
+    uint64_t held_order, held_until_ms;
     struct appended_builder answers;
 };
 
@@ -27,6 +41,8 @@ struct flight {
     struct uuid command_id;
     uint32_t client; /* index in clients */
     uint32_t serial; /* counts the uses of this place; part of the token */
+    uint32_t len;    /* bytes of its commit */
+    uint64_t order;  /* counts the commands of all clients */
     uint32_t next;   /* free places are a list */
     bool used;
 };
@@ -42,10 +58,23 @@ struct clients {
     uint32_t dirty_count;
     struct flight *flights;
     uint32_t flight_max, flight_count, free_flight;
+    uint64_t bytes, bytes_max; /* of commits in flight */
+    uint32_t client_flight_max;
+    uint32_t held_count;
+    uint64_t order;
 };
 
-/* Room for so many commands in flight, and as many clients; -ENOMEM. */
-int clients_init(struct clients *clients, uint32_t flight_max);
+#define HOLD_MS 2000u
+
+/* What may be on its way. */
+struct clients_limits {
+    uint32_t flight_max;        /* commands of all clients */
+    uint32_t client_flight_max; /* of one */
+    uint64_t bytes_max;         /* of all commits */
+};
+
+/* Room for so much in flight, and as many clients as commands; -ENOMEM. */
+int clients_init(struct clients *clients, const struct clients_limits *limits);
 void clients_free(struct clients *clients);
 
 /*
@@ -57,9 +86,21 @@ struct client *clients_get(struct clients *clients, const uint8_t *routing_id);
 /* Forgets a client that has nothing in flight and nothing to be sent. */
 void clients_release(struct clients *clients, struct client *client);
 
-/* Puts a command into flight; false if there are too many. */
-bool clients_launch(struct clients *clients, struct client *client,
-                    struct uuid command_id, uint64_t *ret_token);
+/*
+ * Puts a command with a commit of `len` bytes into flight: NULL, and its token;
+ * or why the client has to wait with it, which also holds it.
+ */
+const char *clients_launch(struct clients *clients, struct client *client,
+                           struct uuid command_id, uint32_t len,
+                           uint64_t *ret_token);
+
+/* Tells a client at once to come again with a command, and holds it. */
+void clients_put_off(struct clients *clients, struct client *client,
+                     struct uuid command_id, const char *detail,
+                     uint32_t retry_ms);
+
+/* Now and then: lets go those that were held for long enough. */
+void clients_tidy(struct clients *clients, uint64_t now_ms);
 
 /*
  * Takes the command with this token out of flight, and gives its outcome,

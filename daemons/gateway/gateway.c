@@ -5,13 +5,15 @@
 
 #include <sodium.h>
 
+#include "gateway/access.h"
 #include "wire/image.h"
 
-#define LINGER_MS 1000u
 #define MESSAGES_PER_TURN 256
+#define COMMANDS_PER_TURN 8192u /* more: other things are due as well */
 #define BODY_LEN_FLUSH ((size_t)4 << 20) /* of one message to the writer */
 #define RECONNECT_MS 20
-#define BUSY_RETRY_MS 100u
+#define BUSY_RETRY_MS 20u    /* room comes with the next outcomes */
+#define WRITER_RETRY_MS 100u /* it has to start first */
 #define HELLO_MS 250u
 #define STOP_WAIT_MS 3000u
 #define WAITING_LOG_MS 5000u
@@ -20,9 +22,16 @@ const struct conf_key gateway_keys[] = {
     { "commands.endpoint", CONF_ENDPOINT, "ipc:///run/cairn/commands",
       "where clients connect; bound here", 0, 0, NULL },
     { "commands.tcp", CONF_ENDPOINT, "-",
-      "a second endpoint for clients, tcp on a loopback address", 0, 0, NULL },
+      "a second endpoint for clients, tcp with CURVE, as in "
+      "tcp://0.0.0.0:4890",
+      0, 0, NULL },
     { "commands.in_flight_max", CONF_COUNT, "65536",
-      "commands of all clients on their way; above: busy", 1, 1 << 20, NULL },
+      "commands of all clients on their way; a client may have as many as are "
+      "free; above: busy",
+      1, 1 << 20, NULL },
+    { "commands.bytes_max", CONF_BYTES, "256M",
+      "bytes of all commits on their way; shared out likewise; above: busy",
+      1 << 20, UINT64_C(1) << 36, NULL },
     { "client.in_flight_max", CONF_COUNT, "16384",
       "commands of one client on their way; above: busy", 1, 1 << 20, NULL },
     { "client.queue", CONF_COUNT, "1000",
@@ -30,6 +39,8 @@ const struct conf_key gateway_keys[] = {
       NULL },
     { "commit.events_max", CONF_COUNT, "4096", "events in one commit", 1,
       EVENTS_PER_MESSAGE_MAX, NULL },
+    { "commit.streams_max", CONF_COUNT, "2048",
+      "streams that one commit writes", 1, EVENTS_PER_MESSAGE_MAX, NULL },
     { "commit.checks_max", CONF_COUNT, "4096",
       "streams whose version one command checks, and conditions", 1,
       CHECKS_PER_MESSAGE_MAX, NULL },
@@ -52,6 +63,7 @@ const struct conf_key gateway_keys[] = {
       1 << 26, NULL },
     { "writer.endpoint", CONF_ENDPOINT, "ipc:///run/cairn/writer",
       "the writer's private endpoint", 0, 0, NULL },
+    DOOR_KEYS,
     { 0 },
 };
 
@@ -71,7 +83,7 @@ say_hello(struct gateway *g)
 static void
 send_answers(struct gateway *g)
 {
-    uint32_t lost = clients_send(&g->clients, &g->front);
+    uint32_t lost = clients_send(&g->clients, &g->door.sock);
     uint64_t suppressed;
 
     if (lost > 0 && log_limited(&g->lost_answers, &suppressed))
@@ -195,6 +207,7 @@ on_hello_timer(zloop_t *loop, int timer, void *arg)
 
     (void)loop;
     (void)timer;
+    clients_tidy(&g->clients, now);
     if (g->writer.writer != 0)
         return 0;
     if (g->connected)
@@ -231,12 +244,11 @@ flush_submit(struct gateway *g)
 
 static void
 refuse(struct gateway *g, struct client *client, struct uuid id,
-       enum answer_code code, const char *detail, uint32_t retry_ms)
+       enum answer_code code, const char *detail)
 {
     struct wire_outcome outcome = {
         .id = id,
         .code = (uint16_t)code,
-        .retry_ms = retry_ms,
         .detail = detail,
         .detail_len = (uint32_t)strlen(detail),
     };
@@ -258,11 +270,33 @@ make_room(struct gateway *g, const struct wire_command *command)
         flush_submit(g);
 }
 
+/* What command_check() does not look at. */
+static enum answer_code
+check_more(struct gateway *g, const struct principal *principal,
+           const struct wire_command *command, char reason[REASON_LEN])
+{
+    enum answer_code code = access_check(principal, command, reason);
+    uint32_t streams;
+
+    if (code == ANSWER_DENIED)
+        door_log_denied(&g->door, principal, reason);
+    if (code != ANSWER_ACCEPTED || command->event_count <= g->streams_max)
+        return code;
+    streams = command_streams(command);
+    if (streams <= g->streams_max)
+        return ANSWER_ACCEPTED;
+    (void)snprintf(reason, REASON_LEN,
+                   "commit: it writes %u streams, at most %u may be", streams,
+                   g->streams_max);
+    return ANSWER_TOO_LARGE;
+}
+
 static void
 take_command(struct gateway *g, struct client *client,
-             struct wire_command *command)
+             const struct principal *principal, struct wire_command *command)
 {
     char reason[REASON_LEN];
+    const char *wait = "the writer is not there; nothing was stored";
     uint32_t commit_len;
     uint64_t token;
     uint8_t *commit;
@@ -270,25 +304,19 @@ take_command(struct gateway *g, struct client *client,
         command_check(command, &g->limits, &commit_len, reason);
 
     g->commands++;
+    if (code == ANSWER_ACCEPTED)
+        code = check_more(g, principal, command, reason);
     if (code != ANSWER_ACCEPTED) {
-        refuse(g, client, command->id, code, reason, 0);
+        refuse(g, client, command->id, code, reason);
         return;
     }
-    if (g->writer.writer == 0) {
-        refuse(g, client, command->id, ANSWER_BUSY,
-               "the writer is not there; nothing was stored", BUSY_RETRY_MS);
-        return;
-    }
-    if (client->in_flight >= g->client_in_flight_max) {
-        refuse(g, client, command->id, ANSWER_BUSY,
-               "client.in_flight_max commands of yours are on their way",
-               BUSY_RETRY_MS);
-        return;
-    }
-    if (!clients_launch(&g->clients, client, command->id, &token)) {
-        refuse(g, client, command->id, ANSWER_BUSY,
-               "commands.in_flight_max commands are on their way",
-               BUSY_RETRY_MS);
+    if (g->writer.writer != 0)
+        wait = clients_launch(&g->clients, client, command->id, commit_len,
+                              &token);
+    if (wait != NULL) {
+        clients_put_off(&g->clients, client, command->id, wait,
+                        g->writer.writer != 0 ? BUSY_RETRY_MS
+                                              : WRITER_RETRY_MS);
         return;
     }
     make_room(g, command);
@@ -319,7 +347,7 @@ refuse_message(struct gateway *g, const struct address *from,
         log_warn("a client sent a message that was refused: %s (%" PRIu64
                  " more since the last such line)",
                  text, suppressed);
-    front_refuse(&g->front, from, code, text);
+    front_refuse(&g->door.sock, from, code, text);
 }
 
 static void
@@ -332,21 +360,31 @@ take_ping(struct gateway *g, const struct address *from, uint64_t request)
         .watermark = g->last_position,
     };
 
-    front_pong(&g->front, from, &pong, "cairn-gateway " CAIRN_VERSION);
+    front_pong(&g->door.sock, from, &pong, "cairn-gateway " CAIRN_VERSION);
 }
 
 static void
 take_commands(struct gateway *g, const struct address *from)
 {
-    struct client *client = clients_get(&g->clients, from->routing_id);
+    struct client *client;
 
+    if (g->batch.command_count == 0) {
+        refuse_message(g, from, ANSWER_INVALID, "there is no command in it");
+        return;
+    }
+    if (g->batch.command_count > COMMANDS_PER_MESSAGE_MAX) {
+        refuse_message(g, from, ANSWER_TOO_LARGE,
+                       "there are more than 4096 commands in it");
+        return;
+    }
+    client = clients_get(&g->clients, from->routing_id);
     if (client == NULL) {
         refuse_message(g, from, ANSWER_BUSY, "there are too many clients");
         return;
     }
     client->delimiter = from->delimiter;
     for (uint32_t i = 0; i < g->batch.command_count; i++)
-        take_command(g, client, &g->batch.commands[i]);
+        take_command(g, client, from->principal, &g->batch.commands[i]);
     clients_release(&g->clients, client);
 }
 
@@ -376,13 +414,16 @@ static int
 on_front(zloop_t *loop, zsock_t *reader, void *arg)
 {
     struct gateway *g = arg;
+    uint64_t before = g->commands;
 
     (void)loop;
     (void)reader;
-    for (int i = 0; i < MESSAGES_PER_TURN; i++) {
+    for (int i = 0;
+         i < MESSAGES_PER_TURN && g->commands - before < COMMANDS_PER_TURN;
+         i++) {
         struct message message;
         struct address from;
-        int at, rc = front_receive(&g->front, &message, &from, &at);
+        int at, rc = door_receive(&g->door, &message, &from, &at);
 
         if (rc == 0)
             break;
@@ -396,30 +437,6 @@ on_front(zloop_t *loop, zsock_t *reader, void *arg)
 }
 
 /* ---- starting and stopping --------------------------------------------- */
-
-static int
-open_front(struct gateway *g, const struct conf *conf, struct err *err)
-{
-    const char *tcp = conf_endpoint(conf, "commands.tcp");
-    const struct sock_options options = {
-        .type = ZMQ_ROUTER,
-        .queue_max = (uint32_t)conf_number(conf, "client.queue"),
-        .frame_max = FRAME_LEN_MAX,
-        .linger_ms = LINGER_MS,
-    };
-    int rc = 0;
-
-    if (tcp != NULL)
-        rc = endpoint_check_loopback(tcp, conf_origin(conf, "commands.tcp"),
-                                     err);
-    if (rc == 0)
-        rc = sock_open(&g->front, &options, err);
-    if (rc == 0)
-        rc = sock_bind(&g->front, conf_text(conf, "commands.endpoint"), err);
-    if (rc == 0 && tcp != NULL)
-        rc = sock_bind(&g->front, tcp, err);
-    return rc;
-}
 
 static int
 open_back(struct gateway *g, const struct conf *conf, struct err *err)
@@ -453,14 +470,25 @@ gateway_start(void *self, struct daemon *daemon, struct err *err)
     struct gateway *g = self;
     const struct conf *conf = daemon_conf(daemon);
     zloop_t *loop = daemon_loop(daemon);
+    const struct clients_limits limits = {
+        .flight_max = (uint32_t)conf_number(conf, "commands.in_flight_max"),
+        .client_flight_max =
+            (uint32_t)conf_number(conf, "client.in_flight_max"),
+        .bytes_max = conf_number(conf, "commands.bytes_max"),
+    };
+    const struct door_options door = {
+        .endpoint_key = "commands.endpoint",
+        .tcp_key = "commands.tcp",
+        .queue_max = (uint32_t)conf_number(conf, "client.queue"),
+        .frame_max = FRAME_LEN_MAX,
+    };
     int rc = 0;
 
     g->daemon = daemon;
     g->odd_messages.every_ms = g->lost_answers.every_ms = 60000;
     g->waiting_since_ms = clock_ms();
     randombytes_buf(&g->instance, sizeof g->instance);
-    g->client_in_flight_max =
-        (uint32_t)conf_number(conf, "client.in_flight_max");
+    g->streams_max = (uint32_t)conf_number(conf, "commit.streams_max");
     g->limits = (struct command_limits){
         .events_max = (uint32_t)conf_number(conf, "commit.events_max"),
         .checks_max = (uint32_t)conf_number(conf, "commit.checks_max"),
@@ -472,20 +500,19 @@ gateway_start(void *self, struct daemon *daemon, struct err *err)
         .commit_max = (uint32_t)conf_number(conf, "commit.max"),
     };
     g->show_max = (uint16_t)conf_number(conf, "conflict.events_max");
-    if (clients_init(&g->clients,
-                     (uint32_t)conf_number(conf, "commands.in_flight_max")) < 0)
+    if (clients_init(&g->clients, &limits) < 0)
         rc = err_sys(err, -ENOMEM, "commands.in_flight_max");
     if (rc == 0)
-        rc = open_front(g, conf, err);
+        rc = door_open(&g->door, conf, &door, err);
     if (rc == 0)
         rc = open_back(g, conf, err);
     if (rc < 0)
         return rc;
     (void)zloop_reader(loop, g->back.zsock, on_back, g);
-    (void)zloop_reader(loop, g->front.zsock, on_front, g);
+    (void)zloop_reader(loop, g->door.sock.zsock, on_front, g);
     (void)zloop_reader(loop, zactor_sock(g->monitor), on_monitor, g);
     (void)zloop_timer(loop, HELLO_MS, 0, on_hello_timer, g);
-    return 0;
+    return door_attach(&g->door, loop);
 }
 
 /* Waits a while for the outcomes of what has been handed over. */
@@ -517,7 +544,7 @@ gateway_stop(void *self, struct daemon *daemon)
         finish_flights(g);
     zactor_destroy(&g->monitor);
     sock_close(&g->back);
-    sock_close(&g->front);
+    door_close(&g->door);
     clients_free(&g->clients);
     append_batch_free(&g->batch);
     submit_builder_free(&g->submit);
@@ -525,14 +552,24 @@ gateway_stop(void *self, struct daemon *daemon)
 }
 
 void
-gateway_status(void *self, char *text, size_t len)
+gateway_reload(void *self)
 {
     struct gateway *g = self;
 
+    door_reload(&g->door);
+}
+
+void
+gateway_status(void *self, char *text, size_t len)
+{
+    struct gateway *g = self;
+    char door[64];
+
+    door_status(&g->door, door, sizeof door);
     if (g->writer.writer == 0)
-        (void)snprintf(text, len, "waiting for the writer");
+        (void)snprintf(text, len, "waiting for the writer%s", door);
     else
         (void)snprintf(text, len,
-                       "serving; %" PRIu64 " commands so far, %u in flight",
-                       g->commands, g->clients.flight_count);
+                       "serving; %" PRIu64 " commands so far, %u in flight%s",
+                       g->commands, g->clients.flight_count, door);
 }

@@ -13,7 +13,7 @@
 #include "base/daemon.h"
 #include "gateway/clients.h"
 #include "gateway/commands.h"
-#include "wire/front.h"
+#include "wire/door.h"
 #include "wire/hop.h"
 
 extern const struct conf_key gateway_keys[];
@@ -22,9 +22,9 @@ struct gateway {
     struct daemon *daemon;
     struct command_limits limits;
     uint16_t show_max; /* events shown with a conflict */
-    uint32_t client_in_flight_max;
+    uint32_t streams_max;
     uint64_t instance;
-    struct sock front;         /* ROUTER, public */
+    struct door door;          /* public */
     struct sock back;          /* DEALER to the writer */
     zactor_t *monitor;         /* says when the writer comes and goes */
     bool connected;            /* to the writer's socket */
@@ -41,6 +41,7 @@ struct gateway {
 
 int gateway_start(void *self, struct daemon *daemon, struct err *err);
 void gateway_stop(void *self, struct daemon *daemon);
+void gateway_reload(void *self);
 void gateway_status(void *self, char *text, size_t len);
 
 #endif

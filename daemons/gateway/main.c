@@ -13,6 +13,7 @@ main(int argc, char **argv)
         .keys = gateway_keys,
         .start = gateway_start,
         .stop = gateway_stop,
+        .reload = gateway_reload,
         .status = gateway_status,
     };
 

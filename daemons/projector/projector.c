@@ -23,6 +23,11 @@ const struct conf_key projector_keys[] = {
       "mapped publisher" },
     { "source.endpoint", CONF_ENDPOINT, "ipc:///run/cairn/queries",
       "the publisher, if events come from it", 0, 0, NULL },
+    { "source.server_key", CONF_TEXT, "-",
+      "for a publisher on tcp: its public key, or the file of it", 0, 0, NULL },
+    { "source.key", CONF_TEXT, "-",
+      "for a publisher on tcp: the file of this projector's own key", 0, 0,
+      NULL },
     { "log.directory", CONF_PATH, "/var/lib/cairn/log",
       "where the log lies, if it is mapped", 0, 0, NULL },
     { "log.control", CONF_PATH, "/run/cairn/log.control",
@@ -78,6 +83,33 @@ stop_at(struct projector *p, const struct err *err)
 
 static int on_source(zloop_t *loop, zsock_t *reader, void *arg);
 
+/* The text of a key, NULL for "-". */
+static const char *
+given(const struct conf *conf, const char *name)
+{
+    const char *text = conf_text(conf, name);
+
+    return strcmp(text, "-") == 0 ? NULL : text;
+}
+
+static int
+open_publisher(struct projector *p, struct err *err)
+{
+    const struct definition *d = &p->definition;
+    struct curve_client curve;
+    bool with_curve;
+    int rc = curve_client_load(given(p->conf, "source.server_key"),
+                               given(p->conf, "source.key"), &curve,
+                               &with_curve, err);
+
+    if (rc == 0)
+        rc = source_open_publisher(conf_text(p->conf, "source.endpoint"),
+                                   with_curve ? &curve : NULL, d->selectors,
+                                   d->selector_count, &p->source, err);
+    explicit_bzero(&curve, sizeof curve);
+    return rc;
+}
+
 static int
 open_source(struct projector *p, struct err *err)
 {
@@ -90,9 +122,7 @@ open_source(struct projector *p, struct err *err)
                                 conf_text(p->conf, "log.control"), d->selectors,
                                 d->selector_count, &p->source, err);
     else
-        rc = source_open_publisher(conf_text(p->conf, "source.endpoint"),
-                                   d->selectors, d->selector_count, &p->source,
-                                   err);
+        rc = open_publisher(p, err);
     if (rc < 0)
         return rc;
     sock = source_sock(p->source);
@@ -290,7 +320,8 @@ serve_waiters(struct projector *p)
 
     for (uint32_t i = 0; i < p->waiter_count; i++) {
         struct waiter *w = &p->waiters[i];
-        const struct address to = { w->routing_id, w->delimiter };
+        const struct address to = { .routing_id = w->routing_id,
+                                    .delimiter = w->delimiter };
 
         if (p->position >= w->position)
             answer(p, &to, w->request, ANSWER_OK, "");

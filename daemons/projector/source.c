@@ -59,9 +59,9 @@ source_open_mapped(const char *dir, const char *control_path,
 }
 
 int
-source_open_publisher(const char *endpoint, const struct selector *selectors,
-                      uint32_t selector_count, struct source **ret_source,
-                      struct err *err)
+source_open_publisher(const char *endpoint, const struct curve_client *curve,
+                      const struct selector *selectors, uint32_t selector_count,
+                      struct source **ret_source, struct err *err)
 {
     const struct sock_options options = {
         .type = ZMQ_DEALER,
@@ -75,6 +75,8 @@ source_open_publisher(const char *endpoint, const struct selector *selectors,
     if (rc < 0)
         return rc;
     rc = sock_open(&s->sock, &options, err);
+    if (rc == 0 && curve != NULL)
+        rc = curve_join(&s->sock, curve, err);
     if (rc == 0)
         rc = sock_connect(&s->sock, endpoint, err);
     if (rc < 0)

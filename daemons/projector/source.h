@@ -10,6 +10,7 @@
 
 #include "store/reader.h"
 #include "store/select.h"
+#include "wire/curve.h"
 #include "wire/query.h"
 
 /* What is known of the log. */
@@ -39,8 +40,12 @@ int source_open_mapped(const char *dir, const char *control_path,
                        uint32_t selector_count, struct source **ret_source,
                        struct err *err);
 
-/* Reads through the publisher at `endpoint`. */
+/*
+ * Reads through the publisher at `endpoint`; `curve` is for tcp, NULL on ipc,
+ * and borrowed by this call only.
+ */
 int source_open_publisher(const char *endpoint,
+                          const struct curve_client *curve,
                           const struct selector *selectors,
                           uint32_t selector_count, struct source **ret_source,
                           struct err *err);

@@ -13,6 +13,7 @@ main(int argc, char **argv)
         .keys = publisher_keys,
         .start = publisher_start,
         .stop = publisher_stop,
+        .reload = publisher_reload,
         .status = publisher_status,
     };
 

@@ -8,7 +8,6 @@
 #include "wire/array.h"
 #include "wire/image.h"
 
-#define LINGER_MS 1000u
 #define MESSAGES_PER_TURN 64
 #define TICK_MS 50u /* deadlines of polls, and missed doorbells */
 #define WAITING_LOG_MS 5000u
@@ -23,20 +22,24 @@ const struct conf_key publisher_keys[] = {
     { "queries.endpoint", CONF_ENDPOINT, "ipc:///run/cairn/queries",
       "where clients read; bound here", 0, 0, NULL },
     { "queries.tcp", CONF_ENDPOINT, "-",
-      "a second endpoint for them, tcp on a loopback address", 0, 0, NULL },
+      "a second endpoint for them, tcp with CURVE, as in tcp://0.0.0.0:4891", 0,
+      0, NULL },
     { "queries.queue", CONF_COUNT, "100",
       "answers that may wait for a client that does not read", 1, 1 << 20,
       NULL },
     { "queries.polls_max", CONF_COUNT, "4096",
       "long polls at a time; above: busy", 1, 1 << 20, NULL },
+    { "queries.client_polls_max", CONF_COUNT, "64",
+      "long polls of one client at a time; above: busy", 1, 1 << 20, NULL },
     { "live.endpoint", CONF_ENDPOINT, "ipc:///run/cairn/live",
-      "where new events are published, topic by stream; bound here", 0, 0,
-      NULL },
+      "where new events are published, topic by stream, on ipc; bound here", 0,
+      0, NULL },
     { "live.queue", CONF_COUNT, "10000",
       "events that may wait for a subscriber; above, it misses some", 1,
       1 << 24, NULL },
     { "doorbell.endpoint", CONF_ENDPOINT, "ipc:///run/cairn/doorbell",
       "the writer's doorbell", 0, 0, NULL },
+    DOOR_KEYS,
     { 0 },
 };
 
@@ -116,7 +119,7 @@ refuse_read(struct publisher *p, const struct address *to, uint64_t request,
     struct message head = { .count = 0 };
 
     if (events_encode(&answer, text, &head) == 0)
-        front_reply(&p->queries, to, &head, NULL);
+        front_reply(&p->door.sock, to, &head, NULL);
     message_clear(&head);
 }
 
@@ -143,8 +146,27 @@ free_poll(struct poll *poll)
     free(poll);
 }
 
+static struct address
+poll_address(const struct poll *poll)
+{
+    return (struct address){ .routing_id = poll->routing_id,
+                             .delimiter = poll->delimiter };
+}
+
+/* Long polls of one client. */
+static uint32_t
+polls_of(const struct publisher *p, const struct address *from)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < p->poll_count; i++)
+        count += memcmp(p->polls[i]->routing_id, from->routing_id,
+                        ROUTING_ID_LEN) == 0;
+    return count;
+}
+
 static void
-park(struct publisher *p, const struct address *to,
+park(struct publisher *p, const struct address *to, uint64_t connection,
      const struct read_request *request)
 {
     struct poll *poll = calloc(1, sizeof *poll);
@@ -162,6 +184,9 @@ park(struct publisher *p, const struct address *to,
     }
     memcpy(poll->routing_id, to->routing_id, ROUTING_ID_LEN);
     poll->delimiter = to->delimiter;
+    if (to->principal != NULL)
+        memcpy(poll->key, principal_key(to->principal), sizeof poll->key);
+    poll->connection = connection;
     poll->deadline_ms = clock_ms() + request->wait_ms;
     poll->request = *request;
     len = 0;
@@ -209,7 +234,7 @@ answer_read(struct publisher *p, const struct address *to,
     }
     p->events += answer.event_count;
     if (events_encode(&answer, "", &head) == 0)
-        front_reply(&p->queries, to, &head, &frames);
+        front_reply(&p->door.sock, to, &head, &frames);
     message_clear(&head);
     message_clear(&frames);
     return true;
@@ -224,13 +249,42 @@ serve_polls(struct publisher *p, bool news)
 
     for (uint32_t i = 0; i < p->poll_count; i++) {
         struct poll *poll = p->polls[i];
-        struct address to = { poll->routing_id, poll->delimiter };
+        struct address to = poll_address(poll);
         bool expired = now >= poll->deadline_ms;
 
+        /* Whoever has gone shall not take the place of another. */
+        if (!door_is_connected(&p->door, poll->connection)) {
+            free_poll(poll);
+            continue;
+        }
         if ((news || expired) && answer_read(p, &to, &poll->request, !expired))
             free_poll(poll);
         else
             p->polls[kept++] = poll;
+    }
+    p->poll_count = kept;
+}
+
+/* The rights have changed: some may not wait any longer for what they asked. */
+static void
+judge_polls(void *arg)
+{
+    struct publisher *p = arg;
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < p->poll_count; i++) {
+        struct poll *poll = p->polls[i];
+        struct address to = poll_address(poll);
+        const char *fault = "this key has no rights here any more";
+
+        if (door_find(&p->door, poll->key, &to.principal))
+            fault = query_denied(to.principal, &poll->request);
+        if (fault == NULL) {
+            p->polls[kept++] = poll;
+            continue;
+        }
+        refuse_read(p, &to, poll->request.request, ANSWER_DENIED, 0, fault);
+        free_poll(poll);
     }
     p->poll_count = kept;
 }
@@ -285,7 +339,9 @@ take_subscriptions(struct publisher *p)
 {
     struct message message;
 
-    while (message_receive(&p->live, &message) > 0) {
+    for (int i = 0; i < MESSAGES_PER_TURN; i++) {
+        if (message_receive(&p->live, &message) <= 0)
+            break;
         /* One byte, 1 for the first subscriber of a topic, 0 after the last. */
         if (message_len(&message, 0) > 0)
             p->topics += message_data(&message, 0)[0] == 1 ? 1
@@ -371,7 +427,7 @@ on_tick(zloop_t *loop, int timer, void *arg)
 }
 
 static void
-take_read(struct publisher *p, const struct address *to,
+take_read(struct publisher *p, const struct address *to, uint64_t connection,
           struct read_request *request)
 {
     const char *fault = query_check(request);
@@ -382,13 +438,24 @@ take_read(struct publisher *p, const struct address *to,
         refuse_read(p, to, request->request, ANSWER_INVALID, 0, fault);
         return;
     }
+    fault = query_denied(to->principal, request);
+    if (fault != NULL) {
+        door_log_denied(&p->door, to->principal, fault);
+        refuse_read(p, to, request->request, ANSWER_DENIED, 0, fault);
+        return;
+    }
+    if (may_wait && polls_of(p, to) >= p->client_poll_max) {
+        refuse_read(p, to, request->request, ANSWER_BUSY, 0,
+                    "queries.client_polls_max long polls of yours are waiting");
+        return;
+    }
     if (may_wait && p->poll_count == p->poll_max) {
         refuse_read(p, to, request->request, ANSWER_BUSY, 0,
                     "queries.polls_max long polls are waiting");
         return;
     }
     if (!answer_read(p, to, request, may_wait))
-        park(p, to, request);
+        park(p, to, connection, request);
 }
 
 static void
@@ -399,7 +466,7 @@ take_ping(struct publisher *p, const struct address *to, uint64_t request)
 
     if (get_watermark(p, &pong.watermark, &err))
         pong.log_id = evlog_id(reader_log(p->reader));
-    front_pong(&p->queries, to, &pong, "cairn-publisher " CAIRN_VERSION);
+    front_pong(&p->door.sock, to, &pong, "cairn-publisher " CAIRN_VERSION);
 }
 
 static void
@@ -411,7 +478,7 @@ refuse_message(struct publisher *p, const struct address *to, const char *text)
         log_warn("a client sent a message that was refused: %s (%" PRIu64
                  " more since the last such line)",
                  text, suppressed);
-    front_refuse(&p->queries, to, ANSWER_INVALID, text);
+    front_refuse(&p->door.sock, to, ANSWER_INVALID, text);
 }
 
 /* A message from a client; frame `at` is its header. */
@@ -432,7 +499,7 @@ take_message(struct publisher *p, const struct address *from,
     else if (kind == KIND_READ && message->count == at + 2 &&
              read_decode(&message->frames[at], &message->frames[at + 1],
                          &request) == 0)
-        take_read(p, from, &request);
+        take_read(p, from, door_connection(&p->door, message, at), &request);
     else
         refuse_message(p, from, front_misfit);
 }
@@ -447,7 +514,7 @@ on_query(zloop_t *loop, zsock_t *reader, void *arg)
     for (int i = 0; i < MESSAGES_PER_TURN; i++) {
         struct message message;
         struct address from;
-        int at, rc = front_receive(&p->queries, &message, &from, &at);
+        int at, rc = door_receive(&p->door, &message, &from, &at);
 
         if (rc == 0)
             break;
@@ -461,45 +528,35 @@ on_query(zloop_t *loop, zsock_t *reader, void *arg)
 /* ---- starting and stopping --------------------------------------------- */
 
 static int
-open_queries(struct publisher *p, const struct conf *conf, struct err *err)
-{
-    const char *tcp = conf_endpoint(conf, "queries.tcp");
-    const struct sock_options options = {
-        .type = ZMQ_ROUTER,
-        .queue_max = (uint32_t)conf_number(conf, "queries.queue"),
-        .frame_max = 1 << 20,
-        .linger_ms = LINGER_MS,
-    };
-    int rc = sock_open(&p->queries, &options, err);
-
-    if (rc == 0 && tcp != NULL)
-        rc =
-            endpoint_check_loopback(tcp, conf_origin(conf, "queries.tcp"), err);
-    if (rc == 0)
-        rc = sock_bind(&p->queries, conf_text(conf, "queries.endpoint"), err);
-    if (rc == 0 && tcp != NULL)
-        rc = sock_bind(&p->queries, tcp, err);
-    return rc;
-}
-
-static int
 open_sockets(struct publisher *p, const struct conf *conf, struct err *err)
 {
     const char *live = conf_endpoint(conf, "live.endpoint");
     const struct sock_options live_options = {
         .type = ZMQ_XPUB,
         .queue_max = (uint32_t)conf_number(conf, "live.queue"),
-        .frame_max = 1024, /* subscriptions */
+        .frame_max = 1 + 255, /* a subscription to the name of a stream */
     };
     const struct sock_options doorbell = {
         .type = ZMQ_SUB,
         .queue_max = 1000,
         .frame_max = 1024,
     };
-    int rc = open_queries(p, conf, err);
+    const struct door_options door = {
+        .endpoint_key = "queries.endpoint",
+        .tcp_key = "queries.tcp",
+        .queue_max = (uint32_t)conf_number(conf, "queries.queue"),
+        .frame_max = QUERY_FRAME_MAX,
+    };
+    uint32_t connection_max;
+    int rc = door_open(&p->door, conf, &door, err);
 
     if (rc == 0)
         rc = sock_open(&p->live, &live_options, err);
+    if (rc == 0)
+        rc = peers_open(&p->live_peers, &p->live,
+                        (uint32_t)conf_number(conf, "connections.max"),
+                        &connection_max, err);
+    p->door.also = &p->live_peers;
     if (rc == 0 && live != NULL)
         rc = sock_bind(&p->live, live, err);
     if (rc == 0)
@@ -525,18 +582,20 @@ publisher_start(void *self, struct daemon *daemon, struct err *err)
     p->odd_messages.every_ms = p->damage.every_ms = 60000;
     randombytes_buf(&p->instance, sizeof p->instance);
     p->poll_max = (uint32_t)conf_number(conf, "queries.polls_max");
+    p->client_poll_max =
+        (uint32_t)conf_number(conf, "queries.client_polls_max");
     p->polls = calloc(p->poll_max, sizeof *p->polls);
     if (p->polls == NULL)
         return err_sys(err, -ENOMEM, "queries.polls_max");
     rc = open_sockets(p, conf, err);
     if (rc < 0)
         return rc;
-    (void)zloop_reader(loop, p->queries.zsock, on_query, p);
+    (void)zloop_reader(loop, p->door.sock.zsock, on_query, p);
     (void)zloop_reader(loop, p->live.zsock, on_live, p);
     (void)zloop_reader(loop, p->doorbell.zsock, on_doorbell, p);
     (void)zloop_timer(loop, TICK_MS, 0, on_tick, p);
     (void)have_reader(p);
-    return 0;
+    return door_attach(&p->door, loop);
 }
 
 void
@@ -547,14 +606,15 @@ publisher_stop(void *self, struct daemon *daemon)
     (void)daemon;
     for (uint32_t i = 0; i < p->poll_count; i++) {
         struct poll *poll = p->polls[i];
-        struct address to = { poll->routing_id, poll->delimiter };
+        struct address to = poll_address(poll);
 
         refuse_read(p, &to, poll->request.request, ANSWER_STOPPING, 0,
                     "the publisher is stopping; ask again");
         free_poll(poll);
     }
     free(p->polls);
-    sock_close(&p->queries);
+    door_close(&p->door);
+    peers_close(&p->live_peers);
     sock_close(&p->live);
     sock_close(&p->doorbell);
     query_scratch_free(&p->scratch);
@@ -562,16 +622,28 @@ publisher_stop(void *self, struct daemon *daemon)
 }
 
 void
-publisher_status(void *self, char *text, size_t len)
+publisher_reload(void *self)
 {
     struct publisher *p = self;
 
+    p->door.on_reload = judge_polls;
+    p->door.arg = p;
+    door_reload(&p->door);
+}
+
+void
+publisher_status(void *self, char *text, size_t len)
+{
+    struct publisher *p = self;
+    char door[64];
+
+    door_status(&p->door, door, sizeof door);
     if (p->reader == NULL)
-        (void)snprintf(text, len, "waiting for the log");
+        (void)snprintf(text, len, "waiting for the log%s", door);
     else
         (void)snprintf(text, len,
                        "%sserving up to position %" PRIu64 "; %" PRIu64
-                       " requests, %u long polls waiting",
+                       " requests, %u long polls waiting%s",
                        p->read_only ? "READ-ONLY, the log is damaged; " : "",
-                       p->watermark, p->requests, p->poll_count);
+                       p->watermark, p->requests, p->poll_count, door);
 }

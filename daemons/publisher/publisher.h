@@ -11,7 +11,7 @@
 
 #include "base/daemon.h"
 #include "publisher/query.h"
-#include "wire/front.h"
+#include "wire/door.h"
 #include "wire/hop.h"
 
 extern const struct conf_key publisher_keys[];
@@ -20,6 +20,8 @@ extern const struct conf_key publisher_keys[];
 struct poll {
     uint8_t routing_id[ROUTING_ID_LEN];
     bool delimiter;
+    char key[CURVE_KEY_LEN + 1]; /* who asks; "": somebody on ipc */
+    uint64_t connection;         /* of the door */
     uint64_t deadline_ms;
     struct read_request request;
     char *texts; /* of its selectors */
@@ -30,13 +32,14 @@ struct publisher {
     const char *log_dir, *control_path;
     uint64_t instance;
     struct reader *reader; /* NULL: not there yet */
-    struct sock queries;   /* ROUTER, public */
+    struct door door;      /* public */
     struct sock live;      /* XPUB, public */
-    struct sock doorbell;  /* SUB */
-    uint64_t watermark;    /* the last one that was acted upon */
-    bool read_only;        /* the writer refuses the log */
+    struct peers live_peers;
+    struct sock doorbell; /* SUB */
+    uint64_t watermark;   /* the last one that was acted upon */
+    bool read_only;       /* the writer refuses the log */
     struct poll **polls;
-    uint32_t poll_count, poll_max;
+    uint32_t poll_count, poll_max, client_poll_max;
     uint64_t topics;       /* subscribed to on the live endpoint */
     struct cursor live_at; /* what goes out there next */
     struct query_scratch scratch;
@@ -47,6 +50,7 @@ struct publisher {
 
 int publisher_start(void *self, struct daemon *daemon, struct err *err);
 void publisher_stop(void *self, struct daemon *daemon);
+void publisher_reload(void *self);
 void publisher_status(void *self, char *text, size_t len);
 
 #endif

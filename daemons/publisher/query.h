@@ -13,6 +13,7 @@
 
 #include "store/reader.h"
 #include "wire/query.h"
+#include "wire/rights.h"
 
 #define SCAN_EVENTS_MAX 65536u             /* looked at for one answer */
 #define ANSWER_EVENTS_MAX 10000u           /* in one answer */
@@ -20,6 +21,7 @@
 #define ANSWER_FRAME_LEN (UINT32_C(256) << 10)
 #define ANSWER_FRAMES_MAX (SOCK_FRAMES_MAX - 3) /* address, "", header */
 #define WAIT_MS_MAX 60000u
+#define QUERY_FRAME_MAX (UINT64_C(64) << 10) /* of a request */
 
 /* What answers are put together in; used again for each. */
 struct query_scratch {
@@ -36,6 +38,14 @@ void query_scratch_free(struct query_scratch *scratch);
  * lowered, 0 means ours.
  */
 const char *query_check(struct read_request *request);
+
+/*
+ * Whether a checked request asks only for what the principal may read; NULL, or
+ * why not.  Each stream and category that it names must lie within the rights;
+ * one that names none (everything, by type or tag) takes the right to read all.
+ */
+const char *query_denied(const struct principal *principal,
+                         const struct read_request *request);
 
 /*
  * Answers a checked request up to the watermark: the header in *ret_answer,

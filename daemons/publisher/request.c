@@ -32,6 +32,31 @@ query_check(struct read_request *r)
     return NULL;
 }
 
+const char *
+query_denied(const struct principal *principal, const struct read_request *r)
+{
+    uint32_t places = 0;
+
+    if (principal == NULL)
+        return NULL;
+    for (uint32_t i = 0; i < r->selector_count; i++) {
+        const struct read_selector *s = &r->selectors[i];
+
+        if (s->kind != SELECT_STREAM && s->kind != SELECT_CATEGORY)
+            continue;
+        places++;
+        if (s->kind == SELECT_STREAM
+                ? !may_stream(principal, RIGHT_READ, s->text, s->len)
+                : !may_category(principal, RIGHT_READ, s->text, s->len))
+            return "your key has no right to read a stream or category that "
+                   "this request names";
+    }
+    return places > 0 || may_all(principal, RIGHT_READ)
+        ? NULL
+        : "your key has no right to read everything; name the streams or "
+          "categories that it may read";
+}
+
 void
 query_go_on(struct read_request *request, const struct read_answer *answer)
 {

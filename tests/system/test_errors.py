@@ -160,13 +160,14 @@ def test_says_whether_the_configuration_is_right():
         expect(not os.path.exists(f.path("log")), "-t has started something")
 
 
-def tcp_beyond_loopback_is_refused():
+def tcp_without_a_secret_key_is_refused():
     with Folder() as f:
         for daemon, key in (("gateway", "commands.tcp"),
                             ("publisher", "queries.tcp")):
-            for host in ("0.0.0.0", "*", "192.0.2.1", "[::]"):
-                f.fails(daemon, CONFIG, key, "loopback",
-                        args=("-o", f"{key}=tcp://{host}:9999"))
+            for host in ("127.0.0.1", "*", "192.0.2.1", "[::]"):
+                f.fails(daemon, 1, "curve.secret", f.path("none"),
+                        args=("-o", f"{key}=tcp://{host}:9999", "-o",
+                              "curve.secret=" + f.path("none")))
 
 
 def a_path_that_is_too_long_for_a_socket_is_refused():
@@ -463,7 +464,7 @@ run([an_unknown_key_is_named_with_file_and_line,
      a_wrong_option_shows_the_usage,
      a_key_that_must_be_given_is_asked_for,
      test_says_whether_the_configuration_is_right,
-     tcp_beyond_loopback_is_refused,
+     tcp_without_a_secret_key_is_refused,
      a_path_that_is_too_long_for_a_socket_is_refused,
      an_endpoint_in_use_is_told,
      a_second_writer_is_told_who_has_the_log,

@@ -19,7 +19,8 @@ from system import BUILD, ROOT, Failure, equal, expect, run, wait_until
 PREFIX = "/usr/local"
 DAEMONS = ("writer", "gateway", "publisher", "projector")
 THRESHOLDS = {"writer": 5, "publisher": 10, "projector@": 10, "gateway": 15}
-COMMANDS = ("append", "read", "watch", "stream", "projection", "status", "log")
+COMMANDS = ("append", "read", "watch", "stream", "projection", "status", "key",
+            "log")
 SQL = """--@ projection orders
 --@ schema
 CREATE TABLE orders (id TEXT PRIMARY KEY);
@@ -229,7 +230,7 @@ def manuals_are_clean_and_point_to_pages_that_are_there():
     with Installed() as there:
         pages = glob.glob(there.path("usr/local/share/man/man*/*"))
         names = {os.path.basename(page) for page in pages}
-        equal(len(names), 11, f"pages: {names}")
+        equal(len(names), 12, f"pages: {names}")
         for page in pages:
             text = text_of(page)
             expect("/usr/share" not in text, f"{page}: not its place")

@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "wire/door.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <malloc.h>
+#include <sys/socket.h>
+
+#define LINGER_MS 1000u
+#define TICK_MS 50u
+#define SELF_TEST_MS 10000u
+#define LOG_MS 60000u
+#define UPDATE_EVERY 16u /* messages */
+#define PATIENCE 10u     /* ticks */
+
+/* ---- who may connect --------------------------------------------------- */
+
+/* The entry of a key that was denied something: its own, or the oldest. */
+static struct log_limit *
+limit_of(struct door *door, const char *key)
+{
+    struct denied *d;
+
+    for (uint32_t i = 0; i < DENIED_KEYS; i++)
+        if (strcmp(door->denied[i].key, key) == 0)
+            return &door->denied[i].limit;
+    d = &door->denied[door->denied_next];
+    /* Whoever makes up keys shall not fill the log: they share one limit. */
+    if (d->key[0] != '\0' && clock_ms() < d->limit.next_ms)
+        return &door->strangers;
+    door->denied_next = (door->denied_next + 1) % DENIED_KEYS;
+    *d = (struct denied){ .limit = { .every_ms = LOG_MS } };
+    memcpy(d->key, key, sizeof d->key);
+    return &d->limit;
+}
+
+static void
+log_key(struct door *door, const char *key, const char *name, const char *what)
+{
+    uint64_t suppressed;
+
+    if (log_limited(limit_of(door, key), &suppressed))
+        log_warn("denied: key %s (%s): %s (%" PRIu64
+                 " more of this key since the last such line)",
+                 key, name, what, suppressed);
+}
+
+void
+door_log_denied(struct door *door, const struct principal *p, const char *what)
+{
+    log_key(door, principal_key(p), principal_name(p), what);
+}
+
+static bool
+may_connect(void *arg, const char *key)
+{
+    struct door *door = arg;
+
+    if (rights_find(door->rights, key) != NULL)
+        return true;
+    if (door->serving) /* else it is the self-test */
+        log_key(door, key, "unknown",
+                "it is not in the rights file; not let in");
+    return false;
+}
+
+bool
+door_find(const struct door *door, const char *key,
+          const struct principal **ret_principal)
+{
+    *ret_principal = NULL;
+    if (key[0] == '\0')
+        return true;
+    *ret_principal =
+        door->rights == NULL ? NULL : rights_find(door->rights, key);
+    return *ret_principal != NULL;
+}
+
+void
+door_reload(struct door *door)
+{
+    struct rights *rights;
+    struct err err;
+
+    if (door->rights == NULL) {
+        log_info("SIGHUP: there is no tcp here, so no rights to read again; "
+                 "restart to read a changed configuration");
+        return;
+    }
+    if (rights_load(door->rights_path, &rights, &err) < 0) {
+        log_error("SIGHUP: %s; the rights stay as they were", err.text);
+        return;
+    }
+    rights_free(&door->rights);
+    door->rights = rights;
+    log_info("SIGHUP: %s: %zu keys", door->rights_path, rights_count(rights));
+    if (door->on_reload != NULL)
+        door->on_reload(door->arg);
+}
+
+/* ---- opening ----------------------------------------------------------- */
+
+static int
+open_tcp(struct door *door, const struct conf *conf, const char *tcp,
+         struct err *err)
+{
+    struct curve_key key;
+    int rc = curve_server_key(conf_text(conf, "curve.secret"), &key, err);
+
+    if (rc < 0)
+        return err_wrap(err, "%s: curve.secret",
+                        conf_origin(conf, "curve.secret"));
+    door->rights_path = conf_text(conf, "curve.rights");
+    rc = rights_load(door->rights_path, &door->rights, err);
+    if (rc < 0)
+        (void)err_wrap(err, "%s: curve.rights",
+                       conf_origin(conf, "curve.rights"));
+    if (rc == 0)
+        rc = zap_open(&door->zap, may_connect, door, err);
+    if (rc == 0)
+        rc = curve_serve(&door->sock, &key, err);
+    if (rc == 0)
+        rc = curve_self_test(&door->sock, &key, &door->zap, SELF_TEST_MS, err);
+    explicit_bzero(&key, sizeof key);
+    if (rc == 0)
+        rc = sock_bind(&door->sock, tcp, err);
+    door->serving = rc == 0;
+    if (rc == 0)
+        log_info("serving %s with CURVE, %zu keys are known", tcp,
+                 rights_count(door->rights));
+    return rc;
+}
+
+static int
+open_peers(struct door *door, const struct conf *conf, struct err *err)
+{
+    uint32_t wanted = (uint32_t)conf_number(conf, "connections.max");
+    int handshake_ms = (int)conf_number(conf, "connections.handshake");
+    uint32_t max;
+    int rc = peers_open(&door->peers, &door->sock, wanted, &max, err);
+
+    if (rc < 0)
+        return rc;
+    if (max < wanted)
+        log_warn("connections.max is %u, but with the limit of descriptors "
+                 "(LimitNOFILE=, ulimit -n) it can be %u only",
+                 wanted, max);
+    if (zmq_setsockopt(door->sock.handle, ZMQ_HANDSHAKE_IVL, &handshake_ms,
+                       sizeof handshake_ms) != 0)
+        return err_set(err, -errno, "cannot set the options of a socket: %s",
+                       zmq_strerror(errno));
+    return 0;
+}
+
+int
+door_open(struct door *door, const struct conf *conf,
+          const struct door_options *o, struct err *err)
+{
+    const char *tcp = conf_endpoint(conf, o->tcp_key);
+    const struct sock_options options = {
+        .type = ZMQ_ROUTER,
+        .queue_max = o->queue_max,
+        .frame_max = 2 * o->frame_max, /* up to here: an answer */
+        .linger_ms = LINGER_MS,
+    };
+    int rc = sock_open(&door->sock, &options, err);
+
+    door->frame_max = o->frame_max;
+    door->memory_max = conf_number(conf, "memory.max");
+    door->excess.every_ms = door->relief.every_ms = door->strangers.every_ms =
+        LOG_MS;
+    door->statm_fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    if (rc == 0 && door->statm_fd < 0)
+        rc = err_sys(err, -errno, "/proc/self/statm");
+    if (rc == 0)
+        rc = open_peers(door, conf, err);
+    /* What is bound before CURVE is set is without it: ipc, and only ipc. */
+    if (rc == 0)
+        rc = sock_bind(&door->sock, conf_text(conf, o->endpoint_key), err);
+    if (rc == 0 && tcp != NULL)
+        rc = open_tcp(door, conf, tcp, err);
+    return rc;
+}
+
+void
+door_close(struct door *door)
+{
+    if (door->sock.zsock != NULL && door->statm_fd >= 0)
+        (void)close(door->statm_fd);
+    peers_close(&door->peers);
+    sock_close(&door->sock);
+    if (door->zap.sock.zsock != NULL)
+        zap_close(&door->zap);
+    rights_free(&door->rights);
+}
+
+/* ---- messages ---------------------------------------------------------- */
+
+/* Whether the message came in through ipc. */
+static bool
+is_local(zmq_msg_t *frame)
+{
+    int fd = zmq_msg_get(frame, ZMQ_SRCFD), domain;
+    socklen_t len = sizeof domain;
+
+    return fd >= 0 &&
+        getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 &&
+        domain == AF_UNIX;
+}
+
+/* Finds out who has sent a frame; NULL, or why that will not do. */
+static const char *
+identify(struct door *door, zmq_msg_t *frame, struct address *from)
+{
+    const char *key;
+
+    from->principal = NULL;
+    if (door->rights == NULL)
+        return NULL; /* there is only ipc */
+    key = zmq_msg_gets(frame, "User-Id");
+    if (key == NULL)
+        return is_local(frame) ? NULL : "the connection has proved no key";
+    if (door_find(door, key, &from->principal) && from->principal != NULL)
+        return NULL;
+    log_key(door, key, "unknown",
+            "it is not in the rights file any more; its message was refused");
+    return "this key has no rights here any more";
+}
+
+static bool
+is_too_large(const struct door *door, const struct message *message)
+{
+    for (int i = 0; i < message->count; i++)
+        if (message_len(message, i) > door->frame_max)
+            return true;
+    return false;
+}
+
+static uint64_t
+connection_of(struct door *door, zmq_msg_t *frame)
+{
+    uint64_t connection = peers_of(&door->peers, frame);
+
+    if (connection == 0) { /* it has only just come */
+        peers_update(&door->peers, clock_ms());
+        connection = peers_of(&door->peers, frame);
+    }
+    return connection;
+}
+
+/* NULL, or why a message is refused, with the code in *ret_code. */
+static const char *
+judge(struct door *door, struct message *message, int at, struct address *from,
+      enum answer_code *ret_code)
+{
+    zmq_msg_t *frame = &message->frames[message->count > at ? at : 1];
+    uint64_t connection = 0;
+    const char *fault = identify(door, frame, from);
+
+    *ret_code = ANSWER_DENIED;
+    if (fault != NULL)
+        return fault;
+    if (door->peers.excess_count > 0 || door->pressure_ticks > 0) {
+        connection = connection_of(door, frame);
+        peers_hear(&door->peers, connection);
+    }
+    *ret_code = ANSWER_BUSY;
+    if (peers_is_excess(&door->peers, connection))
+        return "connections.max clients are connected; come again later";
+    *ret_code = ANSWER_TOO_LARGE;
+    if (is_too_large(door, message))
+        return "a frame is longer than it may be";
+    return NULL;
+}
+
+int
+door_receive(struct door *door, struct message *message,
+             struct address *ret_from, int *ret_at)
+{
+    enum answer_code code;
+    const char *fault;
+    int rc;
+
+    if (++door->received % UPDATE_EVERY == 0)
+        peers_update(&door->peers, clock_ms());
+    rc = front_receive(&door->sock, message, ret_from, ret_at);
+    if (rc <= 0)
+        return rc;
+    if (message->count < 2)
+        return 1; /* a routing id and nothing else: no message, see front */
+    fault = judge(door, message, *ret_at, ret_from, &code);
+    if (fault == NULL)
+        return 1;
+    front_refuse(&door->sock, ret_from, code, fault);
+    return -EAGAIN;
+}
+
+uint64_t
+door_connection(struct door *door, struct message *message, int at)
+{
+    return at < message->count ? connection_of(door, &message->frames[at]) : 0;
+}
+
+bool
+door_is_connected(const struct door *door, uint64_t connection)
+{
+    return peers_has(&door->peers, connection);
+}
+
+/* ---- memory ------------------------------------------------------------ */
+
+/* Bytes of memory that belong to this process alone. */
+static uint64_t
+memory_used(const struct door *door)
+{
+    char text[128] = "", *at = text;
+    uint64_t resident, shared;
+
+    /* All pages, those in memory, and of these the shared ones. */
+    if (pread(door->statm_fd, text, sizeof text - 1, 0) <= 0)
+        return 0;
+    (void)strtoull(at, &at, 10);
+    resident = strtoull(at, &at, 10);
+    shared = strtoull(at, &at, 10);
+    return (resident - shared) * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/*
+ * Above the limit: what malloc() holds back is given back first.  If that is
+ * not enough, we listen for one tick who brings whole messages, and shut the
+ * others down; if that does not help in PATIENCE ticks, all.
+ */
+static void
+watch_memory(struct door *door)
+{
+    uint64_t suppressed, used = memory_used(door);
+    uint32_t count = 0;
+    bool all;
+
+    if (used > door->memory_max) {
+        (void)malloc_trim(0);
+        used = memory_used(door);
+    }
+    if (used <= door->memory_max) {
+        door->pressure_ticks = 0;
+        return;
+    }
+    all = door->pressure_ticks > 0 && door->pressure_ticks % PATIENCE == 0;
+    if (door->pressure_ticks++ > 0) {
+        count = peers_relieve(&door->peers, all);
+        if (door->also != NULL)
+            count += peers_relieve(door->also, all);
+    }
+    if (door->pressure_ticks == 1 || all)
+        peers_listen(&door->peers);
+    if (count > 0 && log_limited(&door->relief, &suppressed))
+        log_warn("memory.max: %" PRIu64 " MiB are in use; %u connections were "
+                 "shut down (%" PRIu64 " more such times since the last line)",
+                 used >> 20, count, suppressed);
+}
+
+/* ---- the loop ---------------------------------------------------------- */
+
+static int
+on_tick(zloop_t *loop, int timer, void *arg)
+{
+    struct door *door = arg;
+    uint64_t now = clock_ms(), suppressed;
+
+    (void)loop;
+    (void)timer;
+    peers_update(&door->peers, now);
+    peers_expire(&door->peers, now);
+    if (door->also != NULL) {
+        peers_update(door->also, now);
+        peers_expire(door->also, now);
+    }
+    if (door->peers.refused > door->refused_told &&
+        log_limited(&door->excess, &suppressed)) {
+        door->refused_told = door->peers.refused;
+        log_warn("connections.max: %u clients are connected; more are told "
+                 "busy and closed (%" PRIu64 " so far)",
+                 door->peers.count, door->refused_told);
+    }
+    watch_memory(door);
+    return 0;
+}
+
+static int
+on_zap(zloop_t *loop, zsock_t *reader, void *arg)
+{
+    struct door *door = arg;
+
+    (void)loop;
+    (void)reader;
+    zap_answer(&door->zap);
+    return 0;
+}
+
+int
+door_attach(struct door *door, zloop_t *loop)
+{
+    int rc = 0;
+
+    if (door->rights != NULL)
+        rc = zloop_reader(loop, door->zap.sock.zsock, on_zap, door);
+    if (zloop_timer(loop, TICK_MS, 0, on_tick, door) < 0)
+        rc = -1;
+    return rc < 0 ? -ENOMEM : 0;
+}
+
+void
+door_status(const struct door *door, char *text, size_t len)
+{
+    (void)snprintf(text, len, "; %u clients%s", door->peers.count,
+                   door->pressure_ticks == 0 ? "" : "; SHORT OF MEMORY");
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * peers - the connections of one public socket, counted and bounded.
+ *
+ * libzmq accepts whoever comes, has no limit of connections, ends the process
+ * if ipc runs out of descriptors, and buffers a message whose frames never
+ * end.  So we watch from outside: its monitor tells which descriptor was
+ * accepted and which has gone, and a connection that must go is shut down by
+ * its descriptor.  libzmq sees the end of a stream and cleans up; an honest
+ * client connects again and asks again.
+ *
+ * Above `connection_max` a connection is in excess: it is told why if it sends
+ * a message within EXCESS_MS, then it is shut down.
+ *
+ * Under pressure, see peers_relieve(), those go first that are not heard of.
+ *
+ * Threads: that of the socket.
+ */
+#ifndef CAIRN_WIRE_PEERS_H
+#define CAIRN_WIRE_PEERS_H
+
+#include "wire/sock.h"
+
+#define EXCESS_MS 1000u
+#define EXCESS_MAX 128u /* beyond it there is no time for words */
+
+/* Descriptors beyond connection_max: those in excess, those that have been
+ * accepted but not yet looked at, and our own. */
+#define DESCRIPTORS_RESERVED 1024u
+
+struct peer {
+    uint64_t cookie;       /* of the kernel; 0: there is no connection */
+    uint32_t excess_until; /* in units of 1/16 s; 0: not in excess */
+    bool heard;            /* a message of it, since peers_listen() */
+    bool shut;
+};
+
+struct peers {
+    struct sock_monitor monitor;
+    struct peer *by_fd;
+    uint32_t room;
+    uint32_t count, excess_count, count_max;
+    uint64_t refused; /* in excess, so far */
+};
+
+/*
+ * Watches a socket that is not bound yet.  Raises the limit of descriptors as
+ * far as it may; *ret_max is how many connections there can be, which is less
+ * than connection_max if the limit (ulimit -n) does not allow for more.
+ */
+int peers_open(struct peers *peers, struct sock *sock, uint32_t connection_max,
+               uint32_t *ret_max, struct err *err);
+
+/* Before the socket is closed. */
+void peers_close(struct peers *peers);
+
+/* Takes in what has happened.  Often: in every turn, and in long ones. */
+void peers_update(struct peers *peers, uint64_t now_ms);
+
+/* Shuts those down that have been in excess for long enough. */
+void peers_expire(struct peers *peers, uint64_t now_ms);
+
+/* The connection that a received frame came from; 0: it has gone.  It never
+ * names another one later. */
+uint64_t peers_of(struct peers *peers, zmq_msg_t *frame);
+
+/* Whether a connection is still there. */
+bool peers_has(const struct peers *peers, uint64_t connection);
+
+/* Whether a connection is in excess. */
+bool peers_is_excess(const struct peers *peers, uint64_t connection);
+
+/* Notes that a whole message has come from it. */
+void peers_hear(struct peers *peers, uint64_t connection);
+
+/* Forgets who has been heard of. */
+void peers_listen(struct peers *peers);
+
+/*
+ * Shuts down the connections that have not been heard of since
+ * peers_listen(), or all; returns how many.
+ */
+uint32_t peers_relieve(struct peers *peers, bool all);
+
+#endif

@@ -1,0 +1,402 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MPL-2.0
+"""Over tcp only known keys come, and each may do what its rights say."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+# pylint: disable=wrong-import-position
+import wire  # noqa: E402
+from peer import CONTEXT, Client, Key, TcpPipeline, local  # noqa: E402
+from system import (BUILD, FILES_SQL, Pipeline, equal, expect,  # noqa: E402
+                    run)
+import zmq  # noqa: E402
+from zmq.utils.monitor import recv_monitor_message  # noqa: E402
+
+
+def event(stream, text="x", **more):
+    return wire.Event(stream, data=text.encode(), **more)
+
+
+def command(stream, checks=(), **more):
+    return wire.Command([event(stream, **more)], checks)
+
+
+class Shop:
+    """A pipeline with three keys and their rights."""
+
+    def __init__(self, **more):
+        self.pipeline = TcpPipeline(**more)
+        self.shop = Key(self.pipeline, "shop")
+        self.backup = Key(self.pipeline, "backup")
+        self.operator = Key(self.pipeline, "operator")
+        self.clients = []
+
+    def __enter__(self):
+        p = self.pipeline
+        p.cairn("key", "authorize", "--rights", p.rights, "--append",
+                "category:order", "--append", "stream:audit", "--read",
+                "category:order", "--read", "stream:news", "shop",
+                self.shop.path + ".pub")
+        p.cairn("key", "authorize", "--rights", p.rights, "--read", "all",
+                "backup", "--", self.backup.public.decode())
+        p.cairn("key", "authorize", "--rights", p.rights, "--administer",
+                "operator", self.operator.path)
+        p.up()
+        return self
+
+    def commands(self, key, **more):
+        self.clients.append(self.pipeline.connect(key, **more))
+        return self.clients[-1]
+
+    def queries(self, key, **more):
+        self.clients.append(
+            self.pipeline.connect(key, self.pipeline.queries, **more))
+        return self.clients[-1]
+
+    def __exit__(self, *what):
+        for client in self.clients:
+            client.close()
+        self.pipeline.close()
+
+
+def the_command_works_over_tcp():
+    with Shop() as s:
+        p = s.pipeline
+        over = ("--commands", p.commands, "--queries", p.queries,
+                "--server-key", p.server.path + ".pub", "--key",
+                s.operator.path)
+        p.cairn(*over, "append", "order-1", "Placed", "{}")
+        lines = b"".join(json.dumps({"stream": f"order-{i % 7}", "type": "T",
+                                     "data": i}).encode() + b"\n"
+                         for i in range(2000))
+        p.cairn(*over, "append", "--quiet", data=lines)
+        events = [json.loads(line) for line in
+                  p.cairn(*over, "--json", "read").stdout.splitlines()]
+        equal(len(events), 2001, "events over tcp")
+        # The same by variables, and with the key itself.
+        p.env.update(CAIRN_COMMANDS=p.commands, CAIRN_QUERIES=p.queries,
+                     CAIRN_SERVER_KEY=p.server.public.decode(),
+                     CAIRN_KEY=s.shop.path)
+        p.cairn("append", "order-1", "Placed", "{}")
+        out = p.cairn("append", "cart-1", "Placed", code=1).stderr
+        expect(b"denied" in out and b"cart-1" in out, out)
+        out = p.cairn("read", code=1).stderr
+        expect(b"denied" in out and b"everything" in out, out)
+        # A client without keys is told what is missing.
+        del p.env["CAIRN_KEY"], p.env["CAIRN_SERVER_KEY"]
+        out = p.cairn("append", "order-1", "Placed", code=2).stderr
+        expect(b"only with CURVE" in out, out)
+
+
+def a_projector_reads_over_tcp():
+    p = TcpPipeline([FILES_SQL])
+    try:
+        key = Key(p, "files")
+        p.cairn("key", "authorize", "--rights", p.rights, "--read", "all",
+                "files", key.path)
+        p.config("projector@files",
+                 f"source\n    kind = publisher\n"
+                 f"    endpoint = \"{p.queries}\"\n"
+                 f"    server_key = \"{p.server.path}.pub\"\n"
+                 f"    key = \"{key.path}\"\n")
+        p.up()
+        p.cairn("append", "a-1", "T", "1")
+        p.cairn("projection", "wait", "files", "end")
+        equal(p.json("projection", "info", "files")[0]["checkpoint"], 1,
+              "checkpoint")
+    finally:
+        p.close()
+
+
+def a_key_appends_where_it_may_and_nowhere_else():
+    with Shop() as s:
+        client = s.commands(s.shop)
+        cases = [
+            (command("order-1"), None),
+            (command("audit"), None),
+            (command("audit-1"), "audit-1"),
+            (command("orders-1"), "orders-1"),
+            (wire.Command([event("order-1"), event("cart-1")]), "event 1"),
+            # A check tells a version: it takes a right, to read or append.
+            (command("order-1", [("news", wire.NONE, 0)]), None),
+            (command("order-1", [("cart-1", wire.NONE, 0)]), "check 0"),
+            # Events of a conflict are shown to whoever may read them.
+            (wire.Command([event("order-1")], [("order-9", wire.NONE)],
+                          show=5), None),
+            (wire.Command([event("order-1")], [("audit", wire.EXISTS)],
+                          show=5), "audit"),
+            # A condition looks at everything.
+            (wire.Command([event("order-1")],
+                          [wire.Condition([(["X"], [])])]), "condition"),
+        ]
+        outcomes = client.append(*[c for c, _ in cases])
+        for (_, said), outcome in zip(cases, outcomes):
+            if said is None:
+                equal(outcome.code, "accepted", outcome.detail)
+            else:
+                equal(outcome.code, "denied", said)
+                expect(said in outcome.detail, outcome.detail)
+        reader = s.commands(s.backup)
+        equal(reader.append(command("order-1"))[0].code, "denied",
+              "who may only read")
+        operator = s.commands(s.operator)
+        equal(operator.append(command("cart-1"))[0].code, "accepted",
+              "who may all")
+        streams = [e["stream"] for e in
+                   s.queries(s.backup).read(event_max=0)[1]]
+        equal(streams, ["order-1", "audit", "order-1", "order-1", "cart-1"],
+              "the log, after all that was denied")
+
+
+def a_key_reads_what_it_may_and_nothing_else():
+    with Shop() as s:
+        s.commands(s.operator).append(
+            command("order-1", tags=["t"]), command("news", tags=["t"]),
+            command("cart-1", tags=["t"]))
+        client = s.queries(s.shop)
+        cases = [
+            ({"selectors": [("s", "order-1")]}, ["order-1"]),
+            ({"selectors": [("c", "order")]}, ["order-1"]),
+            ({"selectors": [("s", "order-1"), ("s", "news")]},
+             ["order-1", "news"]),
+            ({"selectors": [("c", "order"), ("g", "t")]}, ["order-1"]),
+            ({}, None),
+            ({"selectors": [("g", "t")]}, None),
+            ({"selectors": [("t", "T")]}, None),
+            ({"selectors": [("s", "cart-1")]}, None),
+            ({"selectors": [("c", "cart")]}, None),
+            ({"selectors": [("c", "news")]}, None),
+            ({"selectors": [("c", "order"), ("s", "cart-1")]}, None),
+            ({"selectors": [("s", "cart-1")], "wait_ms": 20000}, None),
+        ]
+        for more, wanted in cases:
+            answer, events = client.read(**more)
+            if wanted is None:
+                equal(wire.CODES[answer["code"]], "denied", more)
+                expect("right" in answer["text"], answer["text"])
+            else:
+                equal([e["stream"] for e in events], wanted, more)
+        equal(len(s.queries(s.backup).read()[1]), 3, "who may read all")
+        equal(len(local(s.pipeline, "queries").read()[1]), 3, "over ipc")
+
+
+def refused_by(pipeline, key, endpoint=None):
+    """Whether the server says in the handshake that it does not know a key."""
+    client = CONTEXT.socket(zmq.DEALER)
+    client.setsockopt(zmq.LINGER, 0)
+    client.curve_serverkey = pipeline.server.public
+    client.curve_publickey, client.curve_secretkey = key
+    monitor = client.get_monitor_socket(
+        zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_HANDSHAKE_FAILED_AUTH)
+    client.connect(endpoint or pipeline.commands)
+    expect(monitor.poll(20000), "an end of the handshake")
+    found = recv_monitor_message(monitor)
+    client.disable_monitor()
+    client.close()
+    return found["event"] == zmq.EVENT_HANDSHAKE_FAILED_AUTH and \
+        found["value"] == 400
+
+
+def unknown_keys_do_not_come_in():
+    with Shop() as s:
+        p = s.pipeline
+        for endpoint in (p.commands, p.queries):
+            expect(refused_by(p, zmq.curve_keypair(), endpoint),
+                   "a new key is refused")
+            expect(not refused_by(p, (s.shop.public, s.shop.secret), endpoint),
+                   "a known key is let in")
+        # Whoever speaks no CURVE at all gets no answer.
+        client = Client(p.commands, timeout_ms=500)
+        client.socket.send_multipart([wire.header("PING", 1)])
+        expect(not client.socket.poll(500), "an answer without CURVE")
+        client.close()
+        # The command says so at once, not after its deadline.
+        stranger = Key(p, "stranger")
+        over = ("--commands", p.commands, "--queries", p.queries,
+                "--server-key", p.server.path + ".pub", "--key",
+                stranger.path)
+        began = time.monotonic()
+        for args in (("append", "order-1", "Placed"), ("read",)):
+            out = p.cairn(*over, *args, code=1).stderr
+            expect(b"does not know this key" in out, out)
+        expect(time.monotonic() - began < 20, "it says so early")
+
+
+def denials_are_logged_once_per_key():
+    with Shop() as s:
+        client = s.commands(s.shop)
+        for _ in range(50):
+            equal(client.append(command("cart-1"))[0].code, "denied", "code")
+        keys = [zmq.curve_keypair() for _ in range(3)]
+        for key in keys * 3:
+            expect(refused_by(s.pipeline, key), "refused")
+        log = s.pipeline.log("gateway")
+        equal(log.count("denied: key " + s.shop.public.decode()), 1,
+              "lines about the shop")
+        expect("(shop)" in log and "cart-1" in log, log)
+        for public, _ in keys:
+            equal(log.count("denied: key " + public.decode()), 1,
+                  "lines about a stranger")
+
+
+def rights_change_on_sighup_and_no_connection_is_lost():
+    with Shop() as s:
+        p = s.pipeline
+        commands, queries = s.commands(s.shop), s.queries(s.shop)
+        local_client = local(p)
+        equal(commands.append(command("order-1"))[0].code, "accepted", "first")
+        equal(commands.append(command("cart-1"))[0].code, "denied", "cart")
+        instances = [wire.fields("PONG", c.ask([wire.header("PING", 1)])[0])[1]
+                     for c in (commands, queries)]
+        monitor = commands.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        # More rights, at once, on the open connection.
+        with open(p.rights, encoding="utf-8") as file:
+            before = file.read()
+        p.write_rights(before.replace("category:order", "all"))
+        p.reload()
+        equal(commands.append(command("cart-1"))[0].code, "accepted", "more")
+        equal(len(queries.read()[1]), 2, "more to read")
+        # A bad file changes nothing, and its line is named.
+        p.write_rights(before.replace("administer", "adminster"))
+        p.reload("the rights stay as they were")
+        line = before[:before.index("administer")].count("\n") + 1
+        expect(f"rights.conf:{line}: adminster" in p.log("gateway"),
+               p.log("gateway"))
+        equal(commands.append(command("cart-1"))[0].code, "accepted", "kept")
+        # A long poll that is no longer allowed ends, and shows nothing.
+        queries.socket.send_multipart(
+            wire.read(request=9, wait_ms=30000, selectors=[("s", "later")]))
+        parked = s.queries(s.backup)
+        parked.socket.send_multipart(wire.read(request=8, wait_ms=30000,
+                                               start=100))
+        for client in (queries, parked):  # answered behind the long poll
+            client.socket.send_multipart([wire.header("PING", 1)])
+            equal(wire.kind_of(client.answer()[0]), "PONG", "parked")
+        # Without the section the key is revoked, at once.
+        p.write_rights(before[:before.index("shop\n")] +
+                       before[before.index("backup\n"):])
+        p.reload()
+        answer, events = wire.events(queries.answer())
+        equal((answer["request"], wire.CODES[answer["code"]], events),
+              (9, "denied", []), "the long poll of a revoked key")
+        frames = commands.ask(wire.append([command("order-1")]))
+        equal(wire.kind_of(frames[0]), "REFUSED", "a revoked key")
+        equal(wire.fields("REFUSED", frames[0]), [5], "denied")
+        equal(commands.ping(), "REFUSED", "a ping of a revoked key")
+        expect(refused_by(p, (s.shop.public, s.shop.secret)),
+               "and it does not come in again")
+        expect(not monitor.poll(0), "no connection was lost")
+        # The others have not noticed.
+        equal(local_client.append(command("cart-2"))[0].code, "accepted",
+              "over ipc")
+        equal([wire.fields("PONG", c.ask([wire.header("PING", 1)])[0])[1]
+               for c in (s.commands(s.operator), s.queries(s.backup))],
+              instances, "the lives of the daemons")
+        commands_of_all = s.commands(s.operator)
+        commands_of_all.append(*[command("later") for _ in range(99)])
+        answer, events = wire.events(parked.answer())
+        equal((answer["request"], events[0]["position"]), (8, 100),
+              "the long poll of another key")
+        commands.socket.disable_monitor()
+        local_client.close()
+
+
+def start(pipeline, who):
+    """Runs a daemon by hand until it ends; exit code and what it said."""
+    done = subprocess.run(
+        [os.path.join(BUILD, "bin", "cairn-" + who), "-c",
+         pipeline.path("etc", who + ".conf")], env=pipeline.env,
+        capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, done.stderr
+
+
+def what_is_not_safe_does_not_start():
+    p = TcpPipeline()
+    try:
+        p.up()
+        p.dev("down")
+        key = p.server.path
+        with open(p.rights, encoding="utf-8") as file:
+            rights = file.read()
+
+        def refused(who, said):
+            code, text = start(p, who)
+            equal(code, 78, f"exit code of the {who}, which said {text}")
+            expect(said in text, text)
+
+        for who in ("gateway", "publisher"):
+            os.chmod(key, 0o640)
+            refused(who, "chmod 0600")
+            os.chmod(key, 0o600)
+            os.rename(key, key + ".away")
+            os.symlink(key + ".pub", key)
+            refused(who, "chmod 0600")
+            os.remove(key)
+            os.rename(key + ".away", key)
+            p.write_rights("someone\n    key = \"short\"\n")
+            refused(who, "rights.conf:2")
+            p.write_rights(rights)
+            os.chmod(p.rights, 0o666)
+            refused(who, "go-w")
+            os.chmod(p.rights, 0o644)
+        # Private endpoints, and the live one, are for ipc alone.
+        p.config("publisher", "live\n    endpoint = \"tcp://127.0.0.1:1\"\n")
+        refused("publisher", "ipc:// only")
+        p.config("writer", "commands\n    endpoint = \"tcp://127.0.0.1:1\"\n")
+        refused("writer", "ipc:// only")
+    finally:
+        p.close()
+
+
+def the_key_command_says_what_is_wrong():
+    p = Pipeline()
+    try:
+        key = Key(p, "a")
+        rights = os.path.join(p.top, "rights")
+        equal(os.stat(key.path).st_mode & 0o777, 0o600, "mode")
+        out = p.cairn("key", "new", key.path, code=1).stderr
+        expect(b"exists" in out, out)
+        equal(p.cairn("key", "show", key.path + ".pub").stdout.strip(),
+              key.public, "the public file")
+        p.cairn("key", "authorize", "--rights", rights, "--read", "all", "a",
+                key.path)
+        with open(rights, encoding="utf-8") as file:
+            before = file.read()
+        other = Key(p, "b")
+        for args, said in [
+                (("a", other.path), b"a second time"),
+                (("b", key.path), b"the same key as a"),
+                (("b", "--read", "order", other.path), b"prefix:TEXT"),
+                (("b", "--append", "category:a-b", other.path), b"first '-'"),
+                (("b", os.path.join(p.top, "none")), b"No such file")]:
+            out = p.cairn("key", "authorize", "--rights", rights, *args,
+                          code=1).stderr
+            expect(said in out, out)
+            with open(rights, encoding="utf-8") as file:
+                equal(file.read(), before, "the rights file")
+        expect(not os.path.exists(rights + ".new"), "nothing is left behind")
+        p.cairn("key", "authorize", "--rights", rights, "b", other.path)
+        equal([json.loads(line)["name"] for line in
+               p.cairn("key", "ls", "--rights", rights, "--json")
+               .stdout.splitlines()], ["a", "b"], "ls")
+        p.cairn("key", "ls", "--rights", key.path, code=1)
+        p.cairn("key", "new", code=2)
+        p.cairn("key", "lose", key.path, code=2)
+    finally:
+        p.close()
+
+
+run([the_command_works_over_tcp,
+     a_projector_reads_over_tcp,
+     a_key_appends_where_it_may_and_nowhere_else,
+     a_key_reads_what_it_may_and_nothing_else,
+     unknown_keys_do_not_come_in,
+     denials_are_logged_once_per_key,
+     rights_change_on_sighup_and_no_connection_is_lost,
+     what_is_not_safe_does_not_start,
+     the_key_command_says_what_is_wrong])

@@ -1,0 +1,547 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MPL-2.0
+"""Peers that mean harm.  Each case is an attack while an honest client goes on
+(peer.Witness): the writer lives, and what was acknowledged is there.
+
+HOSTILE_CONNECTIONS=10000 opens so many in place of 2,000.
+"""
+
+import atexit
+import os
+import random
+import socket
+import sys
+import threading
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+# pylint: disable=wrong-import-position
+import peer  # noqa: E402
+import wire  # noqa: E402
+from peer import Client, Key, TcpPipeline, Witness, local, memory  # noqa: E402
+from system import (FILES_SQL, Failure, Pipeline, equal, expect,  # noqa: E402
+                    run, seed, wait_until)
+import zmq  # noqa: E402
+
+CONNECTIONS = int(os.environ.get("HOSTILE_CONNECTIONS", "2000"))
+HANDSHAKE = "connections\n    handshake = 500ms\n"
+PUBLIC = ("commands", "queries")
+
+RNG = random.Random(seed())
+SHARED = {}
+
+
+def shared():
+    """A pipeline for the cases that need no configuration of their own."""
+    if not SHARED:
+        p = SHARED["p"] = Pipeline([FILES_SQL])
+        atexit.register(p.close)
+        for who in ("gateway", "publisher"):
+            p.config(who, HANDSHAKE)
+        p.up()
+    return SHARED["p"]
+
+
+def lives(pipeline):
+    return {who: pipeline.pid(who) for who in ("gateway", "publisher",
+                                               "projector@files")}
+
+
+def event(stream, text="x", **more):
+    return wire.Event(stream, data=text.encode(), **more)
+
+
+def closed_by_peer(stream):
+    """Whether the other side closes the connection within its timeout."""
+    try:
+        while stream.recv(65536):
+            pass
+    except ConnectionError:
+        pass
+    except socket.timeout:
+        return False
+    finally:
+        stream.close()
+    return True
+
+
+def garbage_in_place_of_a_greeting_is_hung_up_on():
+    p = shared()
+    before = lives(p)
+    garbage = [b"\0" * 64, b"\xff" * 64, b"GET / HTTP/1.1\r\n\r\n" * 8,
+               peer.GREETING[:10] + b"\x09" + peer.GREETING[11:],
+               peer.GREETING[:12] + b"NO" + peer.GREETING[14:],
+               peer.GREETING + b"\xff" * 100,
+               peer.GREETING + peer.frame(b"\x05READY" + b"\xff" * 90,
+                                          command=True),
+               peer.GREETING + peer.frame(b"no command"),
+               peer.GREETING + peer.READY + b"\x02" + b"\xff" * 8,
+               peer.GREETING + peer.READY + b"\x78" * 300]
+    garbage += [RNG.randbytes(RNG.randrange(1, 300)) for _ in range(30)]
+    with Witness(p):
+        for name in PUBLIC + ("projections/files",):
+            streams = []
+            for data in garbage:
+                streams.append(peer.raw(p, name))
+                try:
+                    streams[-1].sendall(data)
+                except OSError:
+                    pass  # hung up on already
+            # The projector's endpoint has the long handshake of libzmq.
+            for stream in streams:
+                if name in PUBLIC:
+                    expect(closed_by_peer(stream), f"{name} hangs up")
+                stream.close()
+    equal(lives(p), before, "the daemons")
+
+
+def half_open_connections_do_not_stay():
+    p = shared()
+    with Witness(p):
+        for name in PUBLIC:
+            streams = [peer.raw(p, name) for _ in range(100)]
+            for i, stream in enumerate(streams):
+                stream.sendall((peer.GREETING + peer.READY)[:i])
+            for stream in streams[:64 + 1]:
+                expect(closed_by_peer(stream), "a half-open one is closed")
+            for stream in streams:
+                stream.close()
+
+
+def flood_frames(stream, data, until):
+    """Sends frames that promise another one, until it is cut off."""
+    sent = 0
+    try:
+        while sent < until:
+            stream.sendall(data)
+            sent += len(data)
+    except OSError:
+        return sent
+    return None
+
+
+def a_message_without_an_end_is_cut_off():
+    p = Pipeline()
+    limit = 64
+    for who in ("gateway", "publisher"):
+        p.config(who, f"memory\n    max = {limit}M\n")
+    try:
+        p.up()
+        before = p.pid("gateway"), p.pid("publisher")
+        peak = {pid: 0 for pid in before}
+        with Witness(p) as witness:
+            large = peer.frame(b"x" * 60000, more=True) * 16
+            small = peer.frame(b"x", more=True) * 20000
+            results = {}
+
+            def attack(name, data, number):
+                stream = peer.shake_hands(p, name)
+                results[name, number] = flood_frames(stream, data, 1 << 30)
+                stream.close()
+
+            threads = [threading.Thread(target=attack, args=(name, data, i))
+                       for name in PUBLIC
+                       for i, data in enumerate((large, small))]
+            for thread in threads:
+                thread.start()
+            while any(t.is_alive() for t in threads):
+                for pid in before:
+                    peak[pid] = max(peak[pid], memory(pid))
+                time.sleep(0.02)
+            witness.go_on()
+            for who, sent in results.items():
+                expect(sent is not None, f"{who} could send 1 GiB")
+            for pid, most in peak.items():
+                expect(most > limit, f"only {most:.0f} MiB: not a flood")
+            # The watch looks every 50 ms; so much may come in meanwhile.
+            for name, pid in zip(PUBLIC, before):
+                expect(peak[pid] < 8 * limit, f"{name}: {peak[pid]:.0f} MiB")
+                wait_until(lambda pid=pid: memory(pid) < limit,
+                           "the memory to be given back")
+            print("peaks: " + ", ".join(f"{m:.0f} MiB" for m in peak.values())
+                  + f" with memory.max {limit} MiB")
+        equal((p.pid("gateway"), p.pid("publisher")), before, "the daemons")
+        expect("memory.max" in p.log("gateway"), p.log("gateway"))
+    finally:
+        p.close()
+
+
+def who_never_reads_answers_costs_a_bounded_amount():
+    p = Pipeline()
+    limit = 64
+    for who in ("gateway", "publisher"):
+        p.config(who, f"memory\n    max = {limit}M\n")
+    try:
+        p.up()
+        reader = local(p)
+        equal({o.code for o in reader.append(
+            *[wire.Command([event("big-1", "x" * 100000)])
+              for _ in range(64)])}, {"accepted"}, "something to read")
+        reader.close()
+        before = p.pid("gateway"), p.pid("publisher")
+        ping = wire.header("PING", 1)
+        read, body = wire.read(selectors=[("c", "big")])
+        many = wire.append([wire.Command([event("")]) for _ in range(1000)])
+        # Each asks for more than it could ever take, and takes nothing.
+        asks = {"commands": [peer.frame(ping) * 1000,
+                             (peer.frame(many[0], more=True) +
+                              peer.frame(many[1])) * 20],
+                "queries": [peer.frame(ping) * 1000,
+                            (peer.frame(read, more=True) +
+                             peer.frame(body)) * 50]}
+        peak = [0, 0]
+        with Witness(p) as witness:
+            streams = []
+            for name, wanted in asks.items():
+                for data in wanted * 2:
+                    stream = peer.shake_hands(p, name)
+                    stream.settimeout(0.3)
+                    streams.append(stream)
+                    try:
+                        for _ in range(50):
+                            stream.sendall(data)
+                    except OSError:
+                        pass  # it is not read from any more, or cut off
+                    for i, pid in enumerate(before):
+                        peak[i] = max(peak[i], memory(pid))
+            witness.go_on(20)
+            print("peaks: " + ", ".join(f"{m:.0f} MiB" for m in peak)
+                  + f" with memory.max {limit} MiB")
+            for most in peak:
+                expect(most < 4 * limit, f"{most:.0f} MiB")
+            for stream in streams:
+                stream.close()
+        equal((p.pid("gateway"), p.pid("publisher")), before, "the daemons")
+    finally:
+        p.close()
+
+
+def thousands_of_connections_stay_within_the_bound():
+    p = shared()
+    pid = p.pid("gateway")
+    base = memory(pid)
+    ping = peer.frame(wire.header("PING", 7))
+    with Witness(p) as witness:
+        streams = []
+        for _ in range(CONNECTIONS):
+            streams.append(peer.raw(p))
+            streams[-1].sendall(peer.GREETING + peer.READY)
+        for stream in streams:
+            peer.receive(stream, 64)
+            peer.receive(stream, peer.receive(stream, 2)[1])
+            stream.sendall(ping * 10)
+        for stream in streams:
+            expect(len(peer.receive(stream, 100)) == 100, "an answer")
+        used = memory(pid) - base
+        print(f"{CONNECTIONS} connections took {used:.0f} MiB, "
+              f"{used * 1024 / CONNECTIONS:.0f} KiB each")
+        expect(used < CONNECTIONS * 64 / 1024, f"{used:.0f} MiB")
+        witness.go_on()
+        for stream in streams:
+            stream.close()
+    equal(p.pid("gateway"), pid, "the gateway")
+
+
+def more_connections_than_allowed_are_told_busy():
+    p = Pipeline()
+    for who in ("gateway", "publisher"):
+        p.config(who, "connections\n    max = 50\n")
+    try:
+        p.up()
+        before = p.pid("gateway"), p.pid("publisher")
+        with Witness(p) as witness:
+            for name in PUBLIC:
+                clients = [local(p, name) for _ in range(100)]
+                for client in clients:
+                    client.socket.send_multipart([wire.header("PING", 1)])
+                # Each of them hears, that it is there or that it is not.
+                kinds = [wire.kind_of(c.answer()[0]) for c in clients]
+                expect(40 <= kinds.count("PONG") <= 50 + 16, kinds)
+                equal(kinds.count("PONG") + kinds.count("REFUSED"), 100, name)
+                for client in clients:
+                    client.close()
+                # There is room again for others.
+                def come_again(name=name):
+                    client = local(p, name, timeout_ms=2000)
+                    try:
+                        return client.ping() == "PONG"
+                    except Failure:
+                        return False
+                    finally:
+                        client.close()
+                wait_until(come_again, "room for another client")
+            # Far more than there are descriptors in reserve.
+            deadline = time.monotonic() + 3
+            count = 0
+            while count < 3000 and time.monotonic() < deadline:
+                streams = [peer.raw(p) for _ in range(50)]
+                count += len(streams)
+                for stream in streams:
+                    stream.close()
+            witness.go_on()
+        equal((p.pid("gateway"), p.pid("publisher")), before, "the daemons")
+        expect("connections.max" in p.log("gateway"), p.log("gateway"))
+    finally:
+        p.close()
+
+
+def strangers_at_the_door_do_not_keep_others_out():
+    p = TcpPipeline(gateway=HANDSHAKE)
+    try:
+        key = Key(p, "honest")
+        p.cairn("key", "authorize", "--rights", p.rights, "--append", "all",
+                "honest", key.path)
+        p.up()
+        port = int(p.commands.rsplit(":", 1)[1])
+        before = p.pid("gateway")
+        with Witness(p, p.connect(key)) as witness:
+            strangers = []
+            for _ in range(100):
+                public, secret = zmq.curve_keypair()
+                client = Client(p.commands, timeout_ms=100)
+                client.socket.close()
+                client.socket = peer.CONTEXT.socket(zmq.DEALER)
+                client.socket.setsockopt(zmq.LINGER, 0)
+                client.socket.curve_serverkey = p.server.public
+                client.socket.curve_publickey = public
+                client.socket.curve_secretkey = secret
+                client.socket.connect(p.commands)
+                client.socket.send_multipart([wire.header("PING", 1)])
+                strangers.append(client)
+            for data in (b"", b"x" * 1000, peer.GREETING + peer.READY,
+                         peer.GREETING.replace(b"NULL" + bytes(1),
+                                               b"PLAIN") + b"\x04\x10" +
+                         b"\x05HELLO\x05admin\x04root",
+                         peer.GREETING.replace(b"NULL" + bytes(1),
+                                               b"CURVE") + b"\x04\xc8" +
+                         b"\x05HELLO" + b"\x01\x00" + bytes(192)):
+                with socket.create_connection(("127.0.0.1", port)) as stream:
+                    stream.settimeout(10)
+                    stream.sendall(data)
+                    expect(closed_by_peer(stream), "it is hung up on")
+            fresh = p.connect(key)
+            equal(fresh.ping(), "PONG", "a known key still comes in")
+            fresh.close()
+            expect(not any(s.socket.poll(0) for s in strangers),
+                   "a stranger got an answer")
+            for client in strangers:
+                client.close()
+            witness.go_on()
+        equal(p.pid("gateway"), before, "the gateway")
+    finally:
+        p.close()
+
+
+def a_forged_routing_id_is_nobody_elses():
+    p = shared()
+    before = lives(p)
+    ping = peer.frame(wire.header("PING", 1))
+    with Witness(p):
+        for identity in (b"me", b"x" * 255, b"\0abc", b"\0" * 200):
+            for name in PUBLIC:
+                ready = peer.frame(
+                    b"\x05READY\x0bSocket-Type\0\0\0\x06DEALER\x08Identity" +
+                    len(identity).to_bytes(4, "big") + identity, command=True)
+                stream = peer.raw(p, name)
+                stream.sendall(peer.GREETING + ready)
+                peer.receive(stream, 64)
+                peer.receive(stream, peer.receive(stream, 2)[1])
+                stream.sendall(ping)
+                head = peer.receive(stream, 2)
+                answer = peer.receive(stream, head[1])
+                equal(wire.kind_of(answer), "REFUSED", identity)
+                equal(wire.fields("REFUSED", answer), [5], "denied")
+                stream.close()
+        # One that looks like ours names its own connection and no other; the
+        # second of the same name is not listened to.
+        identity = b"\0" + RNG.randbytes(4)
+        ready = peer.frame(
+            b"\x05READY\x0bSocket-Type\0\0\0\x06DEALER\x08Identity\0\0\0\x05" +
+            identity, command=True)
+        streams = []
+        for _ in range(3):
+            streams.append(peer.raw(p))
+            streams[-1].sendall(peer.GREETING + ready)
+            peer.receive(streams[-1], 64)
+            peer.receive(streams[-1], peer.receive(streams[-1], 2)[1])
+            streams[-1].sendall(ping)
+        head = peer.receive(streams[0], 2)
+        equal(wire.kind_of(peer.receive(streams[0], head[1])), "PONG",
+              "the first of a name")
+        for stream in streams[1:]:
+            stream.settimeout(0.2)
+            try:
+                equal(peer.receive(stream, 1), b"", "the second of a name")
+            except socket.timeout:
+                pass
+        for stream in streams:
+            stream.close()
+    equal(lives(p), before, "the daemons")
+
+
+def odd_envelopes_are_answered_where_they_came_from():
+    p = shared()
+    ping = wire.header("PING", 1)
+    cases = [([b"", ping], "PONG"), ([b"", b"", ping], "REFUSED"),
+             ([b""], "REFUSED"), ([b"", b""], "REFUSED"),
+             ([ping, b""], "REFUSED"), ([b"", ping, b""], "REFUSED"),
+             ([b"x", b"", ping], "REFUSED"), ([b"", b"x", ping], "REFUSED"),
+             ([b""] * 7, "REFUSED"), ([b""] * 8, "REFUSED"),
+             ([b""] * 100, "REFUSED")]
+    with Witness(p):
+        for name in PUBLIC + ("projections/files",):
+            client = local(p, name)
+            for frames, wanted in cases:
+                answer = client.ask(frames)
+                if frames[0] == b"":
+                    equal(answer.pop(0), b"", "the delimiter is given back")
+                equal(wire.kind_of(answer[0]), wanted, (name, frames))
+                expect(answer[1], "a reason")
+            client.close()
+
+
+def images():
+    """A good message for each endpoint, by name."""
+    full = wire.append([wire.Command(
+        [event("a-1", tags=["t"]), event("b-1")],
+        [("a-1", wire.EXACT, 7), ("c-1", wire.ANY, 0),
+         wire.Condition([(["T"], ["t"])])], show=3)])
+    yield "commands", full
+    yield "queries", wire.read(selectors=[("s", "a-1"), ("g", "t")],
+                               event_max=3)
+    yield "projections/files", [wire.header("PROJECTION", 1, 0, 0, 0)]
+    for name in PUBLIC:
+        yield name, [wire.header("PING", 1)]
+
+
+def an_image_cut_or_bent_at_any_byte_gets_one_answer():
+    p = shared()
+    before = lives(p)
+    with Witness(p):
+        for name, (head, *rest) in images():
+            bent = [head[:i] for i in range(len(head))]
+            for i, old in enumerate(head):
+                for new in {old ^ 1, old ^ 0x80, 0, 0xff} - {old}:
+                    bent.append(head[:i] + bytes([new]) + head[i + 1:])
+            bent += [head + b"\0", head + head]
+            client = local(p, name)
+            for at in range(0, len(bent), 40):
+                for data in bent[at:at + 40]:
+                    client.socket.send_multipart([data, *rest])
+                wanted = len(bent[at:at + 40])
+                while wanted > 0:
+                    answer = client.answer()
+                    if answer[0] == b"":
+                        answer.pop(0)  # a delimiter, given back
+                    kind = wire.kind_of(answer[0])
+                    expect(kind in ("REFUSED", "APPENDED", "EVENTS", "PONG",
+                                    "PROJECTED"), kind)
+                    # Outcomes of many messages come in one.
+                    wanted -= len(wire.outcomes(answer)) \
+                        if kind == "APPENDED" else 1
+                equal(wanted, 0, "answers too few or too many")
+            expect(not client.socket.poll(0), "one answer for each")
+            client.close()
+    equal(lives(p), before, "the daemons")
+
+
+def bad_texts_are_refused_wherever_they_stand():
+    p = shared()
+    bad = [b"", b"a\0b", b"\0", b"a\x01", b"a\nb", b"a\x7f", b"\xff\xfe",
+           b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe2\x82",
+           b"x" * 256, b"x" * 65535]
+    with Witness(p):
+        commands, queries = local(p), local(p, "queries")
+        for text in bad:
+            broken = wire.Command([event("g-1")], [("x", wire.ANY, 0)])
+            broken.checks[0].stream = text
+            outcome, = commands.append(broken)
+            expect(outcome.code in ("invalid", "too large"), outcome.code)
+            expect("check 0" in outcome.detail, outcome.detail)
+            for field in ("stream", "type", "content_type"):
+                if field == "content_type" and text == b"":
+                    continue
+                broken = event("g-1")
+                setattr(broken, field, text)
+                outcome, = commands.append(wire.Command([broken]))
+                expect(outcome.code in ("invalid", "too large"), outcome.code)
+                expect(field.replace("_", " ") in outcome.detail,
+                       outcome.detail)
+            for kind in "scgt":
+                answer = wire.events(queries.ask(
+                    [wire.header("READ", 1, 0, 0, 0, 0, 0, 0,
+                                 [(ord(kind), len(text))]), text]))[0]
+                expect(wire.CODES[answer["code"]] in ("invalid", "too large"),
+                       answer)
+                expect(answer["text"], "a reason")
+        equal(queries.read(selectors=[("s", "g-1")])[1], [], "g-1")
+        commands.close()
+        queries.close()
+
+
+def numbers_at_their_ends_are_judged():
+    p = shared()
+    ends = {"c": (0, 1, 127, -128, -1), "v": (0, 1, 0xffff),
+            "u": (0, 1, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 1),
+            "U": (0, 1, 2 ** 63 - 1, 2 ** 63, 2 ** 64 - 1)}
+    messages = []
+    kind, text = wire.FORMATS["READ"]
+    good = [1, kind, 5, 0, 0, 0, 10, 0, 0]
+    for i, letter in enumerate("vvUccUuuu"):
+        for number in ends[letter]:
+            if i == 8 and number > 1:
+                continue  # a wait: such a one would be held
+            values = good[:i] + [number] + good[i + 1:]
+            messages.append(("queries", [wire.image(text, [*values, []]),
+                                         b""]))
+            for direction, start in ((0, 1), (0, 2), (1, 0), (1, 2)):
+                tried = list(values)
+                if i != 3:
+                    tried[3] = direction
+                if i != 4:
+                    tried[4] = start
+                messages.append(("queries",
+                                 [wire.image(text, [*tried, []]), b""]))
+    kind, text = wire.FORMATS["PROJECTION"]
+    good = [1, kind, 5, 0, 0, 0]
+    for i, letter in enumerate("vvUcUu"):
+        for number in ends[letter]:
+            if (i, number) != (3, 2):
+                messages.append(("projections/files", [wire.image(
+                    text, good[:i] + [number] + good[i + 1:])]))
+    kind, text = wire.FORMATS["APPEND"]
+    rows = ([(1, 2, 1, 1, 0, 0)], [(0, 1, 0)], [(1, 1, 2)],
+            [(*[0] * 6, 1, 1, 1, 0, 0, 0, 0, 1)])
+    body = b"s" + b"st" + b"d"
+    for table, letters in enumerate(("UUuuvv", "cvU", "vvu",
+                                 "UUUUUUuvvvvvuu")):
+        for i, letter in enumerate(letters):
+            for number in ends[letter]:
+                bent = [list(r[0]) for r in rows]
+                bent[table][i] = number
+                messages.append(("commands", [wire.image(
+                    text, [1, kind, *[[tuple(r)] for r in bent]]), body]))
+    with Witness(p):
+        clients = {name: local(p, name)
+                   for name in PUBLIC + ("projections/files",)}
+        for name, frames in messages:
+            answer = clients[name].ask(frames)
+            expect(wire.kind_of(answer[0]) in
+                   ("REFUSED", "APPENDED", "EVENTS", "PROJECTED", "PONG"),
+                   (name, frames))
+        for client in clients.values():
+            client.close()
+
+
+run([garbage_in_place_of_a_greeting_is_hung_up_on,
+     half_open_connections_do_not_stay,
+     a_forged_routing_id_is_nobody_elses,
+     odd_envelopes_are_answered_where_they_came_from,
+     an_image_cut_or_bent_at_any_byte_gets_one_answer,
+     bad_texts_are_refused_wherever_they_stand,
+     thousands_of_connections_stay_within_the_bound,
+     numbers_at_their_ends_are_judged,
+     a_message_without_an_end_is_cut_off,
+     who_never_reads_answers_costs_a_bounded_amount,
+     more_connections_than_allowed_are_told_busy,
+     strangers_at_the_door_do_not_keep_others_out])

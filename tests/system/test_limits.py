@@ -1,0 +1,138 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MPL-2.0
+"""Every limit of the public endpoints that test_protocol.py does not reach, at
+it and one beyond."""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+# pylint: disable=wrong-import-position
+import wire  # noqa: E402
+from peer import local  # noqa: E402
+from system import Pipeline, equal, expect, run  # noqa: E402
+
+MIB = 1 << 20
+
+
+def event(stream, text="x", **more):
+    return wire.Event(stream, data=text.encode(), **more)
+
+
+def refused(frames, code, said):
+    """The frames of REFUSED with this code and reason."""
+    equal(wire.kind_of(frames[0]), "REFUSED", said)
+    equal(wire.CODES[wire.fields("REFUSED", frames[0])[0]], code, said)
+    expect(said in frames[1].decode(), frames[1])
+
+
+def messages_have_limits():
+    p = Pipeline()
+    try:
+        p.up()
+        client = local(p)
+        refused(client.ask([b"x" * (32 * MIB + 1)]), "too large", "longer")
+        refused(client.ask([b"x" * (32 * MIB)]), "invalid", "no message")
+        refused(client.ask([b"x"] * 8), "too large", "too many frames")
+        refused(client.ask([b"x"] * 7), "invalid", "no message")
+        # Beyond twice the limit there is no answer but the end of the
+        # connection; the next one is as good as new.
+        client.socket.send_multipart([b"x" * (64 * MIB + 1)])
+        client.close()
+        client = local(p)
+        equal(client.ping(), "PONG", "after a frame beyond all limits")
+
+        one = [wire.Command([event("a-1", "")]) for _ in range(4097)]
+        refused(client.ask(wire.append(one)), "too large", "4096 commands")
+        refused(client.ask(wire.append([])), "invalid", "no command")
+        equal({o.code for o in client.append(*one[:4096])}, {"accepted"},
+              "4096 commands")
+        for count, code in ((2048, "accepted"), (2049, "too large")):
+            outcome, = client.append(wire.Command(
+                [event(f"s-{i}", "") for i in range(count)]))
+            equal(outcome.code, code, outcome.detail)
+        expect("2049 streams" in outcome.detail, outcome.detail)
+        client.close()
+
+        client = local(p, "queries")
+        refused(client.ask([b"x" * (64 * 1024 + 1)]), "too large", "longer")
+        refused(client.ask([b"x" * (64 * 1024)]), "invalid", "no message")
+        good = [("s", "a-1")] * 64
+        equal(wire.events(client.ask(wire.read(selectors=good, event_max=1)))
+              [0]["code"], 0, "64 selectors")
+        equal(wire.kind_of(client.ask(wire.read(selectors=good * 2))[0]),
+              "REFUSED", "128 selectors")
+        client.close()
+    finally:
+        p.close()
+
+
+def long_polls_have_limits():
+    p = Pipeline()
+    p.config("publisher", "queries\n    client_polls_max = 10\n"
+             "    polls_max = 15\n")
+    try:
+        p.up()
+        clients = [local(p, "queries") for _ in range(2)]
+        writer = local(p)
+        # One client may have ten, and the second only what is left of all.
+        for client, room, said in ((clients[0], 10, "client_polls_max"),
+                                   (clients[1], 5, "polls_max")):
+            for number in range(room + 2):
+                client.socket.send_multipart(
+                    wire.read(request=number, wait_ms=60000))
+            for number in (room, room + 1):
+                answer = wire.events(client.answer())[0]
+                equal((answer["request"], wire.CODES[answer["code"]]),
+                      (number, "busy"), said)
+                expect(said in answer["text"], answer["text"])
+        # Whoever goes makes room for others.
+        clients[0].close()
+        clients[0] = local(p, "queries")
+        for _ in range(200):
+            answer, _ = clients[0].read(request=99, wait_ms=60)
+            if answer["code"] == 0:
+                break
+        equal(answer["code"], 0, "a long poll after another client has gone")
+        writer.append(wire.Command([event("a-1")]))
+        for number in range(5):
+            answer, events = wire.events(clients[1].answer())
+            equal((answer["request"], len(events)), (number, 1), "a poll")
+        for client in (*clients, writer):
+            client.close()
+    finally:
+        p.close()
+
+
+def what_is_on_its_way_is_shared_out():
+    p = Pipeline()
+    p.config("gateway", "commands\n    in_flight_max = 64\n"
+             "    bytes_max = 1M\n")
+    try:
+        p.up()
+        client = local(p)
+        # A client may have as much on its way as is free: half, alone.
+        for commands, room, said in (
+                ([wire.Command([event("a-1")]) for _ in range(100)], 32,
+                 "commands.in_flight_max"),
+                ([wire.Command([event("a-1", "x" * 65000)])
+                  for _ in range(20)], 8, "commands.bytes_max")):
+            outcomes = client.append(*commands)
+            equal([o.code for o in outcomes[:room]], ["accepted"] * room, said)
+            equal({o.code for o in outcomes[room:]}, {"busy"}, said)
+            expect(said in outcomes[room].detail, outcomes[room].detail)
+            expect("come again" in outcomes[-1].detail, outcomes[-1].detail)
+            expect(all(o.retry_ms > 0 for o in outcomes[room:]), "retry")
+            # The one that was put off first is what the client must send.
+            equal(client.append(commands[room])[0].code, "accepted", said)
+        # A single commit may be larger than any share.
+        equal(client.append(wire.Command([event("a-1", "x" * 900000)]))[0]
+              .code, "accepted", "a large one, alone")
+        client.close()
+    finally:
+        p.close()
+
+
+run([messages_have_limits,
+     long_polls_have_limits,
+     what_is_on_its_way_is_shared_out])
