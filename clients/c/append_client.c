@@ -11,7 +11,6 @@
 #define BACKOFF_MIN_MS 50u
 #define BACKOFF_MAX_MS 1000u
 #define SILENCE_MS 5000u /* without any answer: all is sent again */
-#define RECONNECT_MS 20
 #define QUEUE_MAX 10000u
 
 /* A command without an outcome.  Its parts lie in one piece of memory. */
@@ -28,9 +27,7 @@ struct append_client {
     struct append_client_options options;
     append_outcome_fn *on_outcome;
     void *arg;
-    struct sock sock;
-    zactor_t *monitor;
-    bool connected;
+    struct peer peer;
     struct pending *ring; /* of options.window places, oldest first */
     uint32_t first, count;
     uint32_t unsent;
@@ -54,15 +51,14 @@ append_client_open(const struct append_client_options *options,
                    append_outcome_fn *on_outcome, void *arg,
                    struct append_client **ret_client, struct err *err)
 {
-    const struct sock_options sock = {
-        .type = ZMQ_DEALER,
+    const struct peer_options peer = {
+        .endpoint = options->endpoint,
+        .context = options->context,
+        .keys = options->keys,
         .queue_max = QUEUE_MAX,
-        .frame_max = FRAME_LEN_MAX,
-        .linger_ms = 0,
-        .only_connected = true,
     };
     struct append_client *c = calloc(1, sizeof *c);
-    int reconnect_ms = RECONNECT_MS, rc;
+    int rc;
 
     if (c == NULL)
         return err_sys(err, -ENOMEM, "client");
@@ -72,21 +68,7 @@ append_client_open(const struct append_client_options *options,
     c->backoff_ms = BACKOFF_MIN_MS;
     c->ring = calloc(options->window, sizeof *c->ring);
     rc = c->ring == NULL ? err_sys(err, -ENOMEM, "client")
-                         : sock_open(&c->sock, &sock, err);
-    if (rc == 0) {
-        (void)zmq_setsockopt(c->sock.handle, ZMQ_RECONNECT_IVL, &reconnect_ms,
-                             sizeof reconnect_ms);
-        c->monitor = zactor_new(zmonitor, c->sock.zsock);
-        if (c->monitor == NULL)
-            rc = err_sys(err, -ENOMEM, "client");
-    }
-    if (rc == 0) {
-        (void)zstr_sendx(c->monitor, "LISTEN", "HANDSHAKE_SUCCEEDED",
-                         "DISCONNECTED", NULL);
-        (void)zstr_send(c->monitor, "START");
-        (void)zsock_wait(c->monitor);
-        rc = sock_connect(&c->sock, options->endpoint, err);
-    }
+                         : peer_open(&c->peer, &peer, err);
     if (rc < 0)
         append_client_close(&c);
     else
@@ -102,8 +84,7 @@ append_client_close(struct append_client **client)
     *client = NULL;
     if (c == NULL)
         return;
-    zactor_destroy(&c->monitor);
-    sock_close(&c->sock);
+    peer_close(&c->peer);
     for (uint32_t i = 0; i < c->count; i++)
         free(pending_at(c, i)->memory);
     free(c->ring);
@@ -245,7 +226,7 @@ send_message(struct append_client *c, uint32_t from, uint32_t to)
     int rc = append_builder_finish(&c->builder, &message);
 
     if (rc == 0)
-        rc = message_send(&c->sock, &message);
+        rc = message_send(&c->peer.sock, &message);
     message_clear(&message);
     if (rc < 0)
         return rc;
@@ -267,7 +248,7 @@ send_unsent(struct append_client *c)
     uint32_t from = 0;
     int rc = 0;
 
-    if (c->unsent == 0 || !c->connected || clock_ms() < c->resume_ms)
+    if (c->unsent == 0 || !c->peer.connected || clock_ms() < c->resume_ms)
         return 0;
     if (c->unsent == c->count)
         c->heard_ms = clock_ms();
@@ -341,7 +322,7 @@ receive(struct append_client *c)
 {
     struct message message;
 
-    while (message_receive(&c->sock, &message) > 0) {
+    while (message_receive(&c->peer.sock, &message) > 0) {
         c->heard_ms = clock_ms();
         if (message.count == 2 &&
             appended_decode(&message.frames[0], &message.frames[1],
@@ -357,19 +338,18 @@ receive(struct append_client *c)
 static void
 watch_connection(struct append_client *c)
 {
-    zmsg_t *event = zmsg_recv(c->monitor);
-    char *name = event == NULL ? NULL : zmsg_popstr(event);
-
-    if (name != NULL && strcmp(name, "HANDSHAKE_SUCCEEDED") == 0) {
-        c->connected = true;
+    switch (peer_news(&c->peer)) {
+    case PEER_CONNECTED:
         c->resume_ms = 0;
-    } else if (name != NULL && strcmp(name, "DISCONNECTED") == 0) {
+        break;
+    case PEER_DISCONNECTED:
         receive(c); /* what it still said */
-        c->connected = false;
         send_all_again(c);
+        break;
+    case PEER_NOTHING:
+    default:
+        break;
     }
-    freen(name);
-    zmsg_destroy(&event);
 }
 
 /* Gives up what is past its deadline. */
@@ -389,16 +369,16 @@ give_up(struct append_client *c, uint64_t now)
 }
 
 /* How long to wait for a socket: not beyond the next thing to do. */
-static long
+static uint64_t
 poll_ms(const struct append_client *c, uint64_t now, uint64_t until)
 {
     uint64_t next = until;
 
-    if (c->unsent > 0 && c->connected && c->resume_ms < next)
+    if (c->unsent > 0 && c->peer.connected && c->resume_ms < next)
         next = c->resume_ms;
     if (next > now + 100) /* deadlines and silences */
         next = now + 100;
-    return next > now ? (long)(next - now) : 0;
+    return next > now ? next - now : 0;
 }
 
 int
@@ -408,20 +388,17 @@ append_client_pump(struct append_client *c, uint32_t wait_ms)
     uint32_t before;
 
     do {
-        zmq_pollitem_t items[2] = {
-            { .socket = c->sock.handle, .events = ZMQ_POLLIN },
-            { .socket = zsock_resolve(c->monitor), .events = ZMQ_POLLIN },
-        };
+        bool message, news;
         int rc = send_unsent(c);
         uint64_t now = clock_ms();
 
         if (rc < 0)
             return rc;
         before = c->count;
-        (void)zmq_poll(items, 2, poll_ms(c, now, until));
-        if (items[0].revents & ZMQ_POLLIN)
+        peer_wait(&c->peer, poll_ms(c, now, until), &message, &news);
+        if (message)
             receive(c);
-        if (items[1].revents & ZMQ_POLLIN)
+        if (news)
             watch_connection(c);
         now = clock_ms();
         if (c->count > c->unsent && now - c->heard_ms > SILENCE_MS) {

@@ -16,6 +16,7 @@
 #ifndef CAIRN_CLIENTS_APPEND_CLIENT_H
 #define CAIRN_CLIENTS_APPEND_CLIENT_H
 
+#include "c/peer.h"
 #include "wire/append.h"
 
 struct append_client;
@@ -24,6 +25,8 @@ struct append_client_options {
     const char *endpoint;
     uint32_t window;      /* commands in flight at most */
     uint32_t deadline_ms; /* after it was queued, a command is given up */
+    void *context;        /* as in struct peer_options */
+    const struct peer_keys *keys;
 };
 
 #define APPEND_WINDOW_DEFAULT 256u

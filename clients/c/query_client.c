@@ -1,41 +1,40 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "c/query_client.h"
 
+#include <poll.h>
+
 #include "base/log.h"
 
 #define RESEND_MS 1000u
-#define RECONNECT_MS 20
+#define BUSY_MS 50
+#define QUEUE_MAX 16u
 
 int
 query_client_open(struct query_client *client, const char *endpoint,
                   uint32_t deadline_ms, struct err *err)
 {
-    const struct sock_options options = {
-        .type = ZMQ_DEALER,
-        .queue_max = 16,
-        .frame_max = FRAME_LEN_MAX,
-        .only_connected = true,
-    };
-    int reconnect_ms = RECONNECT_MS;
-    int rc;
+    struct peer_options options = { .endpoint = endpoint };
 
-    *client = (struct query_client){ .endpoint = endpoint,
+    return query_client_open_peer(client, &options, deadline_ms, err);
+}
+
+int
+query_client_open_peer(struct query_client *client,
+                       const struct peer_options *options, uint32_t deadline_ms,
+                       struct err *err)
+{
+    struct peer_options peer = *options;
+
+    *client = (struct query_client){ .endpoint = options->endpoint,
                                      .deadline_ms = deadline_ms };
-    rc = sock_open(&client->sock, &options, err);
-    if (rc < 0)
-        return rc;
-    (void)zmq_setsockopt(client->sock.handle, ZMQ_RECONNECT_IVL, &reconnect_ms,
-                         sizeof reconnect_ms);
-    rc = sock_connect(&client->sock, endpoint, err);
-    if (rc < 0)
-        query_client_close(client);
-    return rc;
+    peer.queue_max = QUEUE_MAX;
+    return peer_open(&client->peer, &peer, err);
 }
 
 void
 query_client_close(struct query_client *client)
 {
-    sock_close(&client->sock);
+    peer_close(&client->peer);
 }
 
 /* How a request is written, and how its answer is recognised. */
@@ -53,10 +52,10 @@ static int
 send_call(struct query_client *c, const struct call *call)
 {
     struct message message = { .count = 0 };
-    int rc = call->encode(call->request, ++c->request, &message);
+    int rc = call->encode(call->request, c->request, &message);
 
     if (rc == 0)
-        rc = message_send(&c->sock, &message);
+        rc = message_send(&c->peer.sock, &message);
     message_clear(&message);
     return rc;
 }
@@ -81,10 +80,11 @@ run_call(struct query_client *c, const struct call *call,
     uint64_t deadline = clock_ms() + c->deadline_ms + call->extra_ms;
     uint64_t resend = 0;
 
+    /* One number for all tries: whichever is answered will do. */
+    c->request++;
     for (;;) {
-        zmq_pollitem_t item = { .socket = c->sock.handle,
-                                .events = ZMQ_POLLIN };
         uint64_t now = clock_ms();
+        bool has_message, has_news;
         int rc;
 
         if (now >= deadline)
@@ -97,9 +97,9 @@ run_call(struct query_client *c, const struct call *call,
             /* Not connected yet: again soon; else when it may be lost. */
             resend = now + (rc < 0 ? 10 : RESEND_MS + call->extra_ms);
         }
-        (void)zmq_poll(&item, 1,
-                       (long)((resend < deadline ? resend : deadline) - now));
-        while (message_receive(&c->sock, ret_message) > 0) {
+        peer_wait(&c->peer, (resend < deadline ? resend : deadline) - now,
+                  &has_message, &has_news);
+        while (message_receive(&c->peer.sock, ret_message) > 0) {
             if (call->match(ret_message, c->request, call->answer) > 0)
                 return 0;
             rc = refusal(ret_message, err);
@@ -107,6 +107,9 @@ run_call(struct query_client *c, const struct call *call,
             if (rc < 0)
                 return rc;
         }
+        /* What was asked over a connection that is gone is asked again. */
+        if (has_news && peer_news(&c->peer) == PEER_DISCONNECTED)
+            resend = 0;
     }
 }
 
@@ -164,7 +167,7 @@ query_read(struct query_client *client, struct read_request *request,
              ret_result->answer.code != ANSWER_STOPPING) ||
             clock_ms() >= deadline)
             return rc;
-        zclock_sleep(50); /* it will be there soon */
+        (void)poll(NULL, 0, BUSY_MS); /* it will be there soon */
     }
 }
 
