@@ -29,7 +29,7 @@ WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes \
     -Wvla -Wcast-align
 CFLAGS   ?= -O2 -g
 HARDEN   := -fstack-protector-strong -fPIE $(if $(SANITIZE),,-D_FORTIFY_SOURCE=2)
-ALL_CPPFLAGS := -D_GNU_SOURCE -Iinclude -Icommon -Idaemons -Iclients -Itests -Ibench $(CPPFLAGS)
+ALL_CPPFLAGS := -D_GNU_SOURCE -Icommon -Idaemons -Iclients -Iinclude -Itests -Ibench $(CPPFLAGS)
 ALL_CFLAGS := -std=gnu11 $(WARNINGS) $(HARDEN) $(CFLAGS) \
     $(call pkg_cflags,$(PACKAGES) $(CLIENT_PACKAGES) $(PROJECTOR_PACKAGES) $(EXAMPLE_PACKAGES) $(TEST_PACKAGES))
 ALL_LDFLAGS := -pie -Wl,-z,relro,-z,now -pthread $(LDFLAGS)
@@ -59,13 +59,13 @@ FUZZ := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 BENCH := $(patsubst bench/%.c,%,$(wildcard bench/bench_*.c))
 
 # The public library: its own sources, and those of ours that it is made of.
-LIBCAIRN_MAJOR := $(shell sed -n 's/^.define CAIRN_VERSION_MAJOR //p' include/cairn/base.h)
-LIBCAIRN_MINOR := $(shell sed -n 's/^.define CAIRN_VERSION_MINOR //p' include/cairn/base.h)
+LIBCAIRN_MAJOR := $(shell sed -n 's/^.define CAIRN_VERSION_MAJOR //p' include/cairn/client.h)
+LIBCAIRN_MINOR := $(shell sed -n 's/^.define CAIRN_VERSION_MINOR //p' include/cairn/client.h)
 LIBCAIRN_SRC := $(filter-out %/conformance.c,$(wildcard clients/libcairn/*.c)) \
     $(wildcard clients/c/*.c) \
     $(patsubst %,common/base/%.c,crc32c err log text uuid) \
     common/store/record.c \
-    $(patsubst %,common/wire/%.c,append image projection query sock)
+    $(patsubst %,common/wire/%.c,append check image outcome projection query sock)
 LIBCAIRN_PACKAGES := libzmq libsodium libisal
 EXAMPLES := $(patsubst %.c,%,$(wildcard examples/*/*.c))
 
@@ -242,7 +242,7 @@ check-unit check-crash check-system: check-%: all tests
 # ---- fuzzing (clang, libFuzzer) --------------------------------------------
 
 FUZZ_B := build/fuzz
-FUZZ_CFLAGS := -std=gnu11 -O1 -g -D_GNU_SOURCE -Iinclude -Icommon -Idaemons -Iclients -Itests \
+FUZZ_CFLAGS := -std=gnu11 -O1 -g -D_GNU_SOURCE -Icommon -Idaemons -Iclients -Iinclude -Itests \
     -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
     $(call pkg_cflags,$(PACKAGES) $(CLIENT_PACKAGES) $(PROJECTOR_PACKAGES) $(TEST_PACKAGES))
 FUZZ_SECONDS ?= 10

@@ -241,6 +241,22 @@ send_message(struct append_client *c, uint32_t from, uint32_t to)
     return 0;
 }
 
+/* Whether a command would be too many for the message that is being made. */
+static bool
+overflows(const struct append_builder *b, const struct wire_command *command)
+{
+    uint64_t items = b->checks.item_count;
+
+    for (uint32_t i = 0; i < command->check_count; i++)
+        items += command->checks[i].item_count;
+    return b->command_count == COMMANDS_PER_MESSAGE_MAX ||
+        (uint64_t)b->event_count + command->event_count >
+        EVENTS_PER_MESSAGE_MAX ||
+        (uint64_t)b->checks.count + command->check_count >
+        CHECKS_PER_MESSAGE_MAX ||
+        items > ITEMS_PER_MESSAGE_MAX || b->body_len >= SEND_BYTES;
+}
+
 /* Sends everything that is not on its way, as few messages as it takes. */
 static int
 send_unsent(struct append_client *c)
@@ -257,13 +273,13 @@ send_unsent(struct append_client *c)
 
         if (p->memory == NULL || p->sent)
             continue;
-        rc = append_builder_add(&c->builder, &p->command);
-        if (rc == 0 &&
-            (c->builder.command_count == COMMANDS_PER_MESSAGE_MAX ||
-             c->builder.body_len >= SEND_BYTES)) {
-            rc = send_message(c, from, i + 1);
-            from = i + 1;
+        if (c->builder.command_count > 0 &&
+            overflows(&c->builder, &p->command)) {
+            rc = send_message(c, from, i);
+            from = i;
         }
+        if (rc == 0)
+            rc = append_builder_add(&c->builder, &p->command);
     }
     if (rc == 0 && c->builder.command_count > 0)
         rc = send_message(c, from, c->count);

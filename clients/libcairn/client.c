@@ -48,7 +48,7 @@ free_list(struct outcome_list *list)
     struct cairn_outcome *outcome;
 
     while ((outcome = TAILQ_FIRST(list)) != NULL) {
-        TAILQ_REMOVE(list, outcome, at);
+        TAILQ_REMOVE(list, outcome, link);
         cairn_outcome_free(&outcome);
     }
 }
@@ -101,6 +101,7 @@ client_result(int code)
         return CAIRN_ERR_DAMAGED;
     case CAIRN_ECONFIG:
     case EINVAL:
+    case EMSGSIZE:
         return CAIRN_ERR_ARGUMENT;
     default:
         return CAIRN_ERR_SYSTEM;

@@ -5,13 +5,11 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/log.h"
 #include "wire/array.h"
 
 #define TEXT_LEN_MAX UINT16_MAX /* what a length of the protocol can say */
-#define TAG_LEN_MAX UINT8_MAX
+#define SHORT_LEN_MAX UINT8_MAX
 #define TAG_COUNT_MAX UINT8_MAX
-#define PUMP_MS 1000u
 
 /* One piece of an event's text, in the order of the protocol. */
 enum piece { TAG_LENS, STREAM, TYPE, CONTENT_TYPE, TAGS, META, DATA, PIECES };
@@ -26,9 +24,25 @@ struct event_parts {
     struct piece_bytes pieces[PIECES];
 };
 
+/* The pieces of an item, likewise. */
+enum { TYPE_LENS, ITEM_TAG_LENS, TYPES, ITEM_TAGS, ITEM_PIECES };
+
+struct item_parts {
+    struct piece_bytes pieces[ITEM_PIECES];
+};
+
+struct check_parts {
+    struct wire_check wire;
+    char *stream; /* or NULL */
+    struct item_parts *items;
+    uint32_t item_count, item_room;
+};
+
 struct cairn_command {
     struct uuid id;
-    struct wire_check *checks; /* each name is a copy */
+    bool dry_run;
+    uint16_t show;
+    struct check_parts *checks;
     uint32_t check_count, check_room;
     struct event_parts *events;
     uint32_t event_count, event_room;
@@ -57,10 +71,10 @@ cairn_command_new(struct cairn_command **ret_command)
 }
 
 static void
-free_event(struct event_parts *event)
+free_pieces(struct piece_bytes *pieces, int count)
 {
-    for (int i = 0; i < PIECES; i++)
-        free(event->pieces[i].p);
+    for (int i = 0; i < count; i++)
+        free(pieces[i].p);
 }
 
 void
@@ -71,10 +85,14 @@ cairn_command_free(struct cairn_command **command)
     *command = NULL;
     if (c == NULL)
         return;
-    for (uint32_t i = 0; i < c->check_count; i++)
-        free((char *)(uintptr_t)c->checks[i].stream); /* made by us */
+    for (uint32_t i = 0; i < c->check_count; i++) {
+        for (uint32_t k = 0; k < c->checks[i].item_count; k++)
+            free_pieces(c->checks[i].items[k].pieces, ITEM_PIECES);
+        free(c->checks[i].items);
+        free(c->checks[i].stream);
+    }
     for (uint32_t i = 0; i < c->event_count; i++)
-        free_event(&c->events[i]);
+        free_pieces(c->events[i].pieces, PIECES);
     free(c->checks);
     free(c->events);
     free(c);
@@ -94,31 +112,19 @@ cairn_command_set_id(struct cairn_command *command,
     memcpy(command->id.b, id, CAIRN_ID_LEN);
 }
 
-int
-cairn_command_expect(struct cairn_command *c, const char *stream,
-                     enum cairn_expect expect, uint64_t version)
+void
+cairn_command_dry_run(struct cairn_command *command, int is_dry_run)
 {
-    size_t len = strlen(stream);
-    char *copy;
-
-    if (len > TEXT_LEN_MAX || (unsigned)expect > CAIRN_EXPECT_EXACT)
-        return CAIRN_ERR_ARGUMENT;
-    if (array_reserve(&c->checks, &c->check_room, c->check_count + UINT64_C(1),
-                      sizeof *c->checks) < 0)
-        return CAIRN_ERR_MEMORY;
-    copy = strdup(stream);
-    if (copy == NULL)
-        return CAIRN_ERR_MEMORY;
-    c->checks[c->check_count++] = (struct wire_check){
-        .stream = copy,
-        .stream_len = (uint16_t)len,
-        .expect = (uint8_t)expect,
-        .version = expect == CAIRN_EXPECT_EXACT ? version : 0,
-    };
-    return CAIRN_OK;
+    command->dry_run = is_dry_run != 0;
 }
 
-/* ---- events ------------------------------------------------------------ */
+void
+cairn_command_show(struct cairn_command *command, uint16_t events)
+{
+    command->show = events;
+}
+
+/* ---- pieces ------------------------------------------------------------ */
 
 /* Puts bytes behind what a piece has. */
 static int
@@ -150,6 +156,152 @@ set_bytes(struct piece_bytes *piece, const void *data, size_t len)
     return rc;
 }
 
+/* Adds a name that is told apart by a byte with its length. */
+static int
+add_short_name(struct piece_bytes *lens, struct piece_bytes *names,
+               const char *name)
+{
+    size_t len = strlen(name);
+    uint8_t len_byte = (uint8_t)len;
+    int rc;
+
+    if (len > SHORT_LEN_MAX || lens->len == TEXT_LEN_MAX)
+        return CAIRN_ERR_ARGUMENT;
+    rc = add_bytes(names, name, len);
+    if (rc == 0) {
+        rc = add_bytes(lens, &len_byte, 1);
+        if (rc < 0)
+            names->len -= len;
+    }
+    return rc;
+}
+
+static size_t
+pieces_len(const struct piece_bytes *pieces, int count)
+{
+    size_t len = 0;
+
+    for (int i = 0; i < count; i++)
+        len += pieces[i].len;
+    return len;
+}
+
+static uint8_t *
+put_pieces(uint8_t *text, const struct piece_bytes *pieces, int count)
+{
+    for (int i = 0; i < count; i++) {
+        if (pieces[i].len > 0)
+            memcpy(text, pieces[i].p, pieces[i].len);
+        text += pieces[i].len;
+    }
+    return text;
+}
+
+/* ---- checks ------------------------------------------------------------ */
+
+static int
+add_check(struct cairn_command *c, const struct check_parts *check)
+{
+    if (c->check_count == CHECKS_PER_MESSAGE_MAX)
+        return CAIRN_ERR_ARGUMENT;
+    if (array_reserve(&c->checks, &c->check_room, c->check_count + UINT64_C(1),
+                      sizeof *c->checks) < 0)
+        return CAIRN_ERR_MEMORY;
+    c->checks[c->check_count++] = *check;
+    return CAIRN_OK;
+}
+
+int
+cairn_command_expect(struct cairn_command *c, const char *stream,
+                     enum cairn_expect expect, uint64_t version)
+{
+    size_t len = strlen(stream);
+    struct check_parts check = {
+        .wire = { .stream_len = (uint16_t)len,
+                  .expect = (uint8_t)expect,
+                  .version = expect == CAIRN_EXPECT_EXACT ? version : 0 },
+    };
+    int rc;
+
+    if (len > TEXT_LEN_MAX || (unsigned)expect > CAIRN_EXPECT_EXACT)
+        return CAIRN_ERR_ARGUMENT;
+    check.wire.stream = check.stream = strdup(stream);
+    if (check.stream == NULL)
+        return CAIRN_ERR_MEMORY;
+    rc = add_check(c, &check);
+    if (rc < 0)
+        free(check.stream);
+    return rc;
+}
+
+int
+cairn_command_expect_no_event(struct cairn_command *c, uint64_t after)
+{
+    struct check_parts check = { .wire = { .expect = CAIRN_EXPECT_NO_EVENT,
+                                           .version = after } };
+
+    return add_check(c, &check);
+}
+
+int
+cairn_command_expect_no_match(struct cairn_command *c, uint64_t after)
+{
+    struct check_parts check = { .wire = { .expect = CAIRN_EXPECT_NO_MATCH,
+                                           .version = after } };
+
+    return add_check(c, &check);
+}
+
+int
+cairn_command_match_item(struct cairn_command *c)
+{
+    struct check_parts *check =
+        c->check_count == 0 ? NULL : &c->checks[c->check_count - 1];
+
+    if (check == NULL || check->wire.expect != CAIRN_EXPECT_NO_MATCH ||
+        check->item_count == TEXT_LEN_MAX)
+        return CAIRN_ERR_ARGUMENT;
+    if (array_reserve(&check->items, &check->item_room,
+                      check->item_count + UINT64_C(1),
+                      sizeof *check->items) < 0)
+        return CAIRN_ERR_MEMORY;
+    check->items[check->item_count++] = (struct item_parts){ 0 };
+    return CAIRN_OK;
+}
+
+/* The pieces of the item that was added last; NULL: there is none. */
+static struct piece_bytes *
+last_item(struct cairn_command *c)
+{
+    struct check_parts *check =
+        c->check_count == 0 ? NULL : &c->checks[c->check_count - 1];
+
+    return check == NULL || check->item_count == 0
+        ? NULL
+        : check->items[check->item_count - 1].pieces;
+}
+
+int
+cairn_command_match_type(struct cairn_command *command, const char *type)
+{
+    struct piece_bytes *item = last_item(command);
+
+    return item == NULL ? CAIRN_ERR_ARGUMENT
+                        : add_short_name(&item[TYPE_LENS], &item[TYPES], type);
+}
+
+int
+cairn_command_match_tag(struct cairn_command *command, const char *tag)
+{
+    struct piece_bytes *item = last_item(command);
+
+    return item == NULL
+        ? CAIRN_ERR_ARGUMENT
+        : add_short_name(&item[ITEM_TAG_LENS], &item[ITEM_TAGS], tag);
+}
+
+/* ---- events ------------------------------------------------------------ */
+
 int
 cairn_command_event(struct cairn_command *c, const char *stream,
                     const char *type, const void *data, size_t data_len)
@@ -158,7 +310,7 @@ cairn_command_event(struct cairn_command *c, const char *stream,
     int rc;
 
     if (strlen(stream) > TEXT_LEN_MAX || strlen(type) > TEXT_LEN_MAX ||
-        data_len > UINT32_MAX)
+        data_len > FRAME_LEN_MAX || c->event_count == EVENTS_PER_MESSAGE_MAX)
         return CAIRN_ERR_ARGUMENT;
     if (array_reserve(&c->events, &c->event_room, c->event_count + UINT64_C(1),
                       sizeof *c->events) < 0)
@@ -169,7 +321,7 @@ cairn_command_event(struct cairn_command *c, const char *stream,
     if (rc == 0)
         rc = add_bytes(&event.pieces[DATA], data, data_len);
     if (rc < 0) {
-        free_event(&event);
+        free_pieces(event.pieces, PIECES);
         return rc;
     }
     c->events[c->event_count++] = event;
@@ -186,20 +338,10 @@ int
 cairn_command_event_tag(struct cairn_command *command, const char *tag)
 {
     struct event_parts *event = last_event(command);
-    size_t len = strlen(tag);
-    uint8_t len_byte = (uint8_t)len;
-    int rc;
 
-    if (event == NULL || len > TAG_LEN_MAX ||
-        event->pieces[TAG_LENS].len == TAG_COUNT_MAX)
+    if (event == NULL || event->pieces[TAG_LENS].len == TAG_COUNT_MAX)
         return CAIRN_ERR_ARGUMENT;
-    rc = add_bytes(&event->pieces[TAGS], tag, len);
-    if (rc == 0) {
-        rc = add_bytes(&event->pieces[TAG_LENS], &len_byte, 1);
-        if (rc < 0)
-            event->pieces[TAGS].len -= len;
-    }
-    return rc;
+    return add_short_name(&event->pieces[TAG_LENS], &event->pieces[TAGS], tag);
 }
 
 int
@@ -208,7 +350,7 @@ cairn_command_event_meta(struct cairn_command *command, const void *meta,
 {
     struct event_parts *event = last_event(command);
 
-    if (event == NULL || meta_len > UINT32_MAX)
+    if (event == NULL || meta_len > FRAME_LEN_MAX)
         return CAIRN_ERR_ARGUMENT;
     return set_bytes(&event->pieces[META], meta, meta_len);
 }
@@ -262,20 +404,18 @@ cairn_command_event_ids(struct cairn_command *command,
 
 /* ---- sending ----------------------------------------------------------- */
 
-static size_t
-text_len(const struct event_parts *event)
-{
-    size_t len = 0;
-
-    for (int i = 0; i < PIECES; i++)
-        len += event->pieces[i].len;
-    return len;
-}
+/* Where the parts of a command go, one behind the other. */
+struct layout {
+    struct wire_check *checks;
+    struct wire_item *items;
+    struct wire_event *events;
+    uint8_t *text;
+};
 
 /* Writes the text of an event, and the lengths of its parts. */
-static uint8_t *
+static void
 put_event(const struct event_parts *event, struct wire_event *wire,
-          uint8_t *text)
+          struct layout *out)
 {
     const struct piece_bytes *pieces = event->pieces;
 
@@ -287,158 +427,86 @@ put_event(const struct event_parts *event, struct wire_event *wire,
     wire->tags_len = (uint16_t)pieces[TAGS].len;
     wire->meta_len = (uint32_t)pieces[META].len;
     wire->data_len = (uint32_t)pieces[DATA].len;
-    wire->text = text;
-    for (int i = 0; i < PIECES; i++) {
-        if (pieces[i].len > 0)
-            memcpy(text, pieces[i].p, pieces[i].len);
-        text += pieces[i].len;
-    }
-    return text;
+    wire->text = out->text;
+    out->text = put_pieces(out->text, pieces, PIECES);
 }
 
-/* Hands it to the append client, which copies it once more. */
+static void
+put_check(const struct check_parts *check, struct wire_check *wire,
+          struct layout *out)
+{
+    *wire = check->wire;
+    wire->items = out->items;
+    wire->item_count = (uint16_t)check->item_count;
+    for (uint32_t i = 0; i < check->item_count; i++) {
+        const struct piece_bytes *pieces = check->items[i].pieces;
+
+        *out->items++ = (struct wire_item){
+            .type_count = (uint16_t)pieces[TYPE_LENS].len,
+            .tag_count = (uint16_t)pieces[ITEM_TAG_LENS].len,
+            .names_len = (uint32_t)(pieces[TYPES].len + pieces[ITEM_TAGS].len),
+            .text = out->text,
+        };
+        out->text = put_pieces(out->text, pieces, ITEM_PIECES);
+    }
+}
+
+/* Memory for all parts; -ENOMEM, or -EMSGSIZE if no message can carry it. */
 static int
-queue_command(struct append_client *client, const struct cairn_command *c,
-              struct cairn_outcome *outcome)
+make_layout(const struct cairn_command *c, struct layout *ret_layout)
+{
+    size_t checks_len = c->check_count * sizeof(struct wire_check);
+    size_t events_len = c->event_count * sizeof(struct wire_event);
+    size_t items_len = 0, text_len = 0;
+    uint8_t *memory;
+
+    for (uint32_t i = 0; i < c->check_count; i++) {
+        const struct check_parts *check = &c->checks[i];
+
+        items_len += check->item_count * sizeof(struct wire_item);
+        text_len += check->wire.stream_len;
+        for (uint32_t k = 0; k < check->item_count; k++)
+            text_len += pieces_len(check->items[k].pieces, ITEM_PIECES);
+    }
+    for (uint32_t i = 0; i < c->event_count; i++)
+        text_len += pieces_len(c->events[i].pieces, PIECES);
+    if (text_len > FRAME_LEN_MAX)
+        return -EMSGSIZE;
+    memory = malloc(checks_len + items_len + events_len + text_len + 1);
+    if (memory == NULL)
+        return -ENOMEM;
+    ret_layout->checks = (void *)memory;
+    ret_layout->items = (void *)(memory + checks_len);
+    ret_layout->events = (void *)(memory + checks_len + items_len);
+    ret_layout->text = memory + checks_len + items_len + events_len;
+    return 0;
+}
+
+int
+command_queue(const struct cairn_command *c, struct append_client *client,
+              uint64_t tag)
 {
     struct wire_command wire = {
         .id = c->id,
-        .checks = c->checks,
         .check_count = c->check_count,
         .event_count = c->event_count,
+        .flags = c->dry_run ? COMMAND_FLAG_DRY_RUN : 0,
+        .show = c->show,
     };
-    size_t len = 1 + c->event_count * sizeof(struct wire_event);
-    struct wire_event *events;
-    uint8_t *text;
-    int rc;
+    struct layout layout;
+    void *memory;
+    int rc = make_layout(c, &layout);
 
+    if (rc < 0)
+        return rc;
+    memory = layout.checks;
+    wire.checks = layout.checks;
+    wire.events = layout.events;
+    for (uint32_t i = 0; i < c->check_count; i++)
+        put_check(&c->checks[i], &layout.checks[i], &layout);
     for (uint32_t i = 0; i < c->event_count; i++)
-        len += text_len(&c->events[i]);
-    events = malloc(len);
-    if (events == NULL)
-        return -ENOMEM;
-    text = (uint8_t *)(events + c->event_count);
-    for (uint32_t i = 0; i < c->event_count; i++)
-        text = put_event(&c->events[i], &events[i], text);
-    wire.events = events;
-    rc = append_client_queue(client, &wire, (uint64_t)(uintptr_t)outcome);
-    free(events);
+        put_event(&c->events[i], &layout.events[i], &layout);
+    rc = append_client_queue(client, &wire, tag);
+    free(memory);
     return rc;
-}
-
-static int
-begin(struct cairn *c)
-{
-    struct append_client_options options;
-    int rc = client_begin(c);
-
-    if (rc < 0 || c->append != NULL)
-        return rc;
-    options = (struct append_client_options){
-        .endpoint = c->commands,
-        .window = (uint32_t)c->window,
-        .deadline_ms = (uint32_t)c->deadline_ms,
-        .context = c->context,
-        .keys = client_peer(c, c->commands).keys,
-    };
-    return client_result(
-        append_client_open(&options, outcome_take, c, &c->append, &c->err));
-}
-
-/* A code of the append client, which has no text. */
-static int
-failed(struct cairn *c, int rc)
-{
-    (void)err_sys(&c->err, rc, "sending commands");
-    return client_result(rc);
-}
-
-static int
-queue_outcome(struct cairn *c, const struct cairn_command *command,
-              uint64_t tag, bool awaited, struct cairn_outcome **ret_outcome)
-{
-    struct cairn_outcome *outcome;
-    int rc = begin(c);
-
-    if (rc < 0)
-        return rc;
-    outcome = calloc(1, sizeof *outcome);
-    if (outcome == NULL)
-        return failed(c, -ENOMEM);
-    outcome->tag = tag;
-    outcome->awaited = awaited;
-    TAILQ_INSERT_TAIL(&c->in_flight, outcome, at);
-    rc = queue_command(c->append, command, outcome);
-    if (rc < 0) {
-        TAILQ_REMOVE(&c->in_flight, outcome, at);
-        cairn_outcome_free(&outcome);
-        return failed(c, rc);
-    }
-    *ret_outcome = outcome;
-    return CAIRN_OK;
-}
-
-int
-cairn_append(struct cairn *c, const struct cairn_command *command,
-             struct cairn_outcome **ret_outcome)
-{
-    struct cairn_outcome *outcome;
-    int rc = queue_outcome(c, command, 0, true, &outcome);
-
-    if (rc < 0)
-        return rc;
-    /* Its deadline bounds this. */
-    while (rc == 0 && !outcome->done)
-        rc = append_client_pump(c->append, PUMP_MS);
-    if (rc < 0) {
-        outcome->awaited = false; /* it stays in flight, for nobody */
-        return failed(c, rc);
-    }
-    *ret_outcome = outcome;
-    return CAIRN_OK;
-}
-
-int
-cairn_send(struct cairn *c, const struct cairn_command *command, uint64_t tag)
-{
-    struct cairn_outcome *outcome;
-    int rc = queue_outcome(c, command, tag, false, &outcome);
-
-    if (rc == 0)
-        c->queued++;
-    return rc;
-}
-
-int
-cairn_receive(struct cairn *c, uint32_t wait_ms,
-              struct cairn_outcome **ret_outcome)
-{
-    uint64_t until = clock_ms() + wait_ms;
-    struct cairn_outcome *outcome;
-    int rc = 0;
-
-    for (;;) {
-        uint64_t now = clock_ms(), left = until > now ? until - now : 0;
-
-        outcome = TAILQ_FIRST(&c->received);
-        if (rc < 0 || outcome != NULL || c->queued == 0)
-            break;
-        rc = append_client_pump(c->append, (uint32_t)left);
-        if (rc == 0 && left == 0 && TAILQ_EMPTY(&c->received))
-            return 0;
-    }
-    if (rc < 0)
-        return failed(c, rc);
-    if (outcome == NULL)
-        return 0;
-    TAILQ_REMOVE(&c->received, outcome, at);
-    c->queued--;
-    *ret_outcome = outcome;
-    return 1;
-}
-
-uint32_t
-cairn_in_flight(const struct cairn *cairn)
-{
-    return cairn->queued;
 }

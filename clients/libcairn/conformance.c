@@ -18,7 +18,8 @@
 #define SAFE (UINT64_C(1) << 53) /* beyond it numbers travel as text */
 #define ID_TEXT_LEN 36
 
-static const char *const expectations[] = { "any", "none", "exists", "exact" };
+static const char *const expectations[] = { "any",   "none",     "exists",
+                                            "exact", "no_event", "no_match" };
 
 #define EXPECTATIONS (sizeof expectations / sizeof *expectations)
 
@@ -131,14 +132,69 @@ failure(int rc, const char *detail)
     return answer;
 }
 
+/* ---- events ------------------------------------------------------------ */
+
+static json_t *
+event_json(const struct cairn_event *e)
+{
+    json_t *event = json_object(), *tags = json_array();
+    const void *data;
+    size_t len;
+
+    set_number(event, "position", cairn_event_position(e));
+    set_number(event, "version", cairn_event_version(e));
+    set_number(event, "time", cairn_event_time(e));
+    set_id(event, "id", cairn_event_id(e));
+    set_id(event, "correlation_id", cairn_event_correlation_id(e));
+    set_id(event, "causation_id", cairn_event_causation_id(e));
+    set_number(event, "schema", cairn_event_schema(e));
+    set_text(event, "stream", cairn_event_stream(e));
+    set_text(event, "type", cairn_event_type(e));
+    set_text(event, "content_type", cairn_event_content_type(e));
+    for (uint32_t i = 0; i < cairn_event_tag_count(e); i++)
+        (void)json_array_append_new(tags, json_string(cairn_event_tag(e, i)));
+    (void)json_object_set_new(event, "tags", tags);
+    data = cairn_event_meta(e, &len);
+    set_bytes(event, "meta", data, len);
+    data = cairn_event_data(e, &len);
+    set_bytes(event, "data", data, len);
+    return event;
+}
+
 /* ---- commands ---------------------------------------------------------- */
+
+static int
+add_condition(struct cairn_command *command, const json_t *spec)
+{
+    const json_t *items = json_object_get(spec, "items"), *item, *name;
+    uint64_t after = number_of(spec, "after");
+    size_t i, k;
+    int rc;
+
+    if (items == NULL)
+        return cairn_command_expect_no_event(command, after);
+    rc = cairn_command_expect_no_match(command, after);
+    json_array_foreach(items, i, item)
+    {
+        if (rc == 0)
+            rc = cairn_command_match_item(command);
+        json_array_foreach(json_object_get(item, "types"), k, name) if (rc == 0)
+            rc = cairn_command_match_type(command, json_string_value(name));
+        json_array_foreach(json_object_get(item, "tags"), k, name) if (rc == 0)
+            rc = cairn_command_match_tag(command, json_string_value(name));
+    }
+    return rc;
+}
 
 static int
 add_check(struct cairn_command *command, const json_t *spec)
 {
+    const json_t *condition = json_object_get(spec, "condition");
     const char *word = text_of(spec, "expect", "any");
     unsigned expect = 0;
 
+    if (condition != NULL)
+        return add_condition(command, condition);
     while (expect < EXPECTATIONS - 1 && strcmp(word, expectations[expect]) != 0)
         expect++;
     return cairn_command_expect(command, text_of(spec, "stream", ""),
@@ -188,6 +244,9 @@ make_command(const json_t *spec, struct cairn_command **ret_command)
         return rc;
     if (id_of(text_of(spec, "id", NULL), id))
         cairn_command_set_id(*ret_command, id);
+    cairn_command_dry_run(*ret_command,
+                          json_is_true(json_object_get(spec, "dry_run")));
+    cairn_command_show(*ret_command, (uint16_t)number_of(spec, "show"));
     json_array_foreach(json_object_get(spec, "checks"), i, part) if (rc == 0)
         rc = add_check(*ret_command, part);
     json_array_foreach(json_object_get(spec, "events"), i, part) if (rc == 0)
@@ -196,14 +255,40 @@ make_command(const json_t *spec, struct cairn_command **ret_command)
 }
 
 static json_t *
-outcome_json(const struct cairn_outcome *o)
+verdicts_json(const struct cairn_outcome *o)
+{
+    json_t *verdicts = json_array();
+
+    for (uint32_t i = 0; i < cairn_outcome_verdict_count(o); i++) {
+        json_t *verdict = json_object();
+        int expect = cairn_outcome_verdict_expect(o, i);
+
+        set_number(verdict, "check", cairn_outcome_verdict_check(o, i));
+        (void)json_object_set_new(
+            verdict, "holds", json_boolean(cairn_outcome_verdict_holds(o, i)));
+        set_text(verdict, "expect",
+                 (unsigned)expect < EXPECTATIONS ? expectations[expect] : "?");
+        set_number(verdict, "expected", cairn_outcome_verdict_expected(o, i));
+        set_number(verdict, "actual", cairn_outcome_verdict_actual(o, i));
+        (void)json_array_append_new(verdicts, verdict);
+    }
+    return verdicts;
+}
+
+static json_t *
+outcome_json(struct cairn_outcome *o)
 {
     json_t *answer = json_object(), *versions = json_array();
-    json_t *verdicts = json_array();
+    json_t *events = json_array();
+    const struct cairn_event *event = NULL;
 
     set_text(answer, "code", cairn_code_name(cairn_outcome_code(o)));
     (void)json_object_set_new(answer, "repeated",
                               json_boolean(cairn_outcome_repeated(o)));
+    (void)json_object_set_new(answer, "dry_run",
+                              json_boolean(cairn_outcome_dry_run(o)));
+    (void)json_object_set_new(answer, "more",
+                              json_boolean(cairn_outcome_more(o)));
     set_number(answer, "first", cairn_outcome_first_position(o));
     set_number(answer, "last", cairn_outcome_last_position(o));
     set_number(answer, "time", cairn_outcome_time(o));
@@ -211,15 +296,11 @@ outcome_json(const struct cairn_outcome *o)
         (void)json_array_append_new(versions,
                                     number_json(cairn_outcome_version(o, i)));
     (void)json_object_set_new(answer, "versions", versions);
-    for (uint32_t i = 0; i < cairn_outcome_failure_count(o); i++) {
-        json_t *verdict = json_object();
-
-        set_number(verdict, "check", cairn_outcome_failure_check(o, i));
-        set_number(verdict, "actual", cairn_outcome_failure_actual(o, i));
-        (void)json_array_append_new(verdicts, verdict);
-    }
-    (void)json_object_set_new(answer, "verdicts", verdicts);
+    (void)json_object_set_new(answer, "verdicts", verdicts_json(o));
     set_text(answer, "detail", cairn_outcome_detail(o));
+    while (cairn_outcome_next_event(o, &event) > 0)
+        (void)json_array_append_new(events, event_json(event));
+    (void)json_object_set_new(answer, "events", events);
     return answer;
 }
 
@@ -328,33 +409,6 @@ make_query(const json_t *spec, struct cairn_query **ret_query)
                      (uint32_t)number_of(spec, "bytes"));
     cairn_query_wait(q, (uint32_t)number_of(spec, "wait_ms"));
     return 0;
-}
-
-static json_t *
-event_json(const struct cairn_event *e)
-{
-    json_t *event = json_object(), *tags = json_array();
-    const void *data;
-    size_t len;
-
-    set_number(event, "position", cairn_event_position(e));
-    set_number(event, "version", cairn_event_version(e));
-    set_number(event, "time", cairn_event_time(e));
-    set_id(event, "id", cairn_event_id(e));
-    set_id(event, "correlation_id", cairn_event_correlation_id(e));
-    set_id(event, "causation_id", cairn_event_causation_id(e));
-    set_number(event, "schema", cairn_event_schema(e));
-    set_text(event, "stream", cairn_event_stream(e));
-    set_text(event, "type", cairn_event_type(e));
-    set_text(event, "content_type", cairn_event_content_type(e));
-    for (uint32_t i = 0; i < cairn_event_tag_count(e); i++)
-        (void)json_array_append_new(tags, json_string(cairn_event_tag(e, i)));
-    (void)json_object_set_new(event, "tags", tags);
-    data = cairn_event_meta(e, &len);
-    set_bytes(event, "meta", data, len);
-    data = cairn_event_data(e, &len);
-    set_bytes(event, "data", data, len);
-    return event;
 }
 
 static json_t *

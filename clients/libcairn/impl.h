@@ -13,17 +13,31 @@
 
 #include <cairn/cairn.h>
 
+#include "base/text.h"
 #include "c/append_client.h"
 #include "c/query_client.h"
+
+/* Texts of an event with a NUL behind each. */
+struct cairn_event {
+    struct event e;
+    char stream[NAME_LEN_MAX + 1], type[NAME_LEN_MAX + 1],
+        content_type[NAME_LEN_MAX + 1];
+    char tags[TAGS_MAX][NAME_LEN_MAX + 1];
+};
+
+/* The event of a record that has been checked. */
+void event_take(struct cairn_event *event, const struct event *e);
 
 #define ENDPOINT_LEN 512
 #define KEY_LEN 40 /* of Z85 */
 
 /* A command that is in flight, and then what became of it. */
 struct cairn_outcome {
-    TAILQ_ENTRY(cairn_outcome) at; /* in one of the lists of struct cairn */
-    struct wire_outcome wire;      /* its arrays and texts lie in memory */
+    TAILQ_ENTRY(cairn_outcome) link; /* in one of the lists of struct cairn */
+    struct wire_outcome wire;        /* its arrays and texts lie in memory */
     void *memory;
+    size_t at_record;          /* how far records have been given out */
+    struct cairn_event *event; /* the one that was given out; or NULL */
     uint64_t tag;
     bool awaited; /* by cairn_append(), not for cairn_receive() */
     bool done, sent;
@@ -59,8 +73,12 @@ struct peer_options client_peer(const struct cairn *cairn,
 int client_result(int code);
 
 /* An append_outcome_fn: keeps the outcome; the tag is where. */
-void outcome_take(void *arg, uint64_t tag, const struct wire_outcome *wire,
-                  bool reached);
+void outcome_take(void *arg, uint64_t tag, const struct wire_command *command,
+                  const struct wire_outcome *wire, bool reached);
+
+/* Hands a command to the append client; -ENOMEM or what that says. */
+int command_queue(const struct cairn_command *command,
+                  struct append_client *client, uint64_t tag);
 
 /* Sets the text; returns `result`. */
 int client_fail(struct cairn *cairn, int result, const char *text);

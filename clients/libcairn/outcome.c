@@ -8,21 +8,26 @@
 static int
 keep(struct cairn_outcome *outcome, const struct wire_outcome *wire)
 {
+    size_t verdicts_len = wire->verdict_count * sizeof *wire->verdicts;
     size_t versions_len = wire->version_count * sizeof *wire->versions;
-    size_t failures_len = wire->failure_count * sizeof *wire->failures;
-    uint8_t *p = malloc(failures_len + versions_len + wire->detail_len + 1);
+    uint8_t *p = malloc(verdicts_len + versions_len + wire->records_len +
+                        wire->detail_len + 1);
 
     if (p == NULL)
         return -ENOMEM;
     outcome->memory = p;
-    outcome->wire.failures = (void *)p;
-    if (failures_len > 0)
-        memcpy(p, wire->failures, failures_len);
-    p += failures_len;
+    outcome->wire.verdicts = (void *)p;
+    if (verdicts_len > 0)
+        memcpy(p, wire->verdicts, verdicts_len);
+    p += verdicts_len;
     outcome->wire.versions = (void *)p;
     if (versions_len > 0)
         memcpy(p, wire->versions, versions_len);
     p += versions_len;
+    outcome->wire.records = p;
+    if (wire->records_len > 0)
+        memcpy(p, wire->records, wire->records_len);
+    p += wire->records_len;
     outcome->wire.detail = (char *)p;
     if (wire->detail_len > 0)
         memcpy(p, wire->detail, wire->detail_len);
@@ -31,23 +36,25 @@ keep(struct cairn_outcome *outcome, const struct wire_outcome *wire)
 }
 
 void
-outcome_take(void *arg, uint64_t tag, const struct wire_outcome *wire,
-             bool reached)
+outcome_take(void *arg, uint64_t tag, const struct wire_command *command,
+             const struct wire_outcome *wire, bool reached)
 {
     struct cairn_outcome *outcome = (void *)(uintptr_t)tag;
     struct cairn *c = arg;
 
+    (void)command; /* whoever asked knows it */
     outcome->wire = *wire;
     outcome->done = true;
     outcome->sent = reached;
     if (keep(outcome, wire) < 0) {
         /* What it says still holds; only the details are lost. */
-        outcome->wire.version_count = outcome->wire.failure_count = 0;
+        outcome->wire.version_count = outcome->wire.verdict_count = 0;
+        outcome->wire.records_len = 0;
         outcome->wire.detail = "no memory for the details";
     }
-    TAILQ_REMOVE(&c->in_flight, outcome, at);
+    TAILQ_REMOVE(&c->in_flight, outcome, link);
     if (!outcome->awaited)
-        TAILQ_INSERT_TAIL(&c->received, outcome, at);
+        TAILQ_INSERT_TAIL(&c->received, outcome, link);
 }
 
 void
@@ -56,9 +63,12 @@ cairn_outcome_free(struct cairn_outcome **outcome)
     if (*outcome == NULL)
         return;
     free((*outcome)->memory);
+    free((*outcome)->event);
     free(*outcome);
     *outcome = NULL;
 }
+
+/* ---- what it says ------------------------------------------------------ */
 
 int
 cairn_outcome_code(const struct cairn_outcome *outcome)
@@ -115,27 +125,93 @@ cairn_outcome_version(const struct cairn_outcome *outcome, uint32_t index)
                                                : 0;
 }
 
-uint32_t
-cairn_outcome_failure_count(const struct cairn_outcome *outcome)
+int
+cairn_outcome_dry_run(const struct cairn_outcome *outcome)
 {
-    return outcome->wire.failure_count;
+    return outcome->wire.dry_run;
+}
+
+int
+cairn_outcome_more(const struct cairn_outcome *outcome)
+{
+    return outcome->wire.more;
 }
 
 uint32_t
-cairn_outcome_failure_check(const struct cairn_outcome *outcome, uint32_t index)
+cairn_outcome_verdict_count(const struct cairn_outcome *outcome)
 {
-    return index < outcome->wire.failure_count
-        ? outcome->wire.failures[index].check
-        : UINT32_MAX;
+    return outcome->wire.verdict_count;
+}
+
+/* Zeros behind the end. */
+static struct wire_verdict
+verdict_at(const struct cairn_outcome *outcome, uint32_t index)
+{
+    return index < outcome->wire.verdict_count
+        ? outcome->wire.verdicts[index]
+        : (struct wire_verdict){ .check = UINT32_MAX };
+}
+
+uint32_t
+cairn_outcome_verdict_check(const struct cairn_outcome *outcome, uint32_t index)
+{
+    return verdict_at(outcome, index).check;
+}
+
+int
+cairn_outcome_verdict_holds(const struct cairn_outcome *outcome, uint32_t index)
+{
+    return verdict_at(outcome, index).holds;
+}
+
+int
+cairn_outcome_verdict_expect(const struct cairn_outcome *outcome,
+                             uint32_t index)
+{
+    return verdict_at(outcome, index).expect;
 }
 
 uint64_t
-cairn_outcome_failure_actual(const struct cairn_outcome *outcome,
+cairn_outcome_verdict_expected(const struct cairn_outcome *outcome,
+                               uint32_t index)
+{
+    return verdict_at(outcome, index).expected;
+}
+
+uint64_t
+cairn_outcome_verdict_actual(const struct cairn_outcome *outcome,
                              uint32_t index)
 {
-    return index < outcome->wire.failure_count
-        ? outcome->wire.failures[index].actual
-        : 0;
+    return verdict_at(outcome, index).actual;
+}
+
+int
+cairn_outcome_next_event(struct cairn_outcome *o,
+                         const struct cairn_event **ret_event)
+{
+    while (o->at_record < o->wire.records_len) {
+        const uint8_t *data = o->wire.records + o->at_record;
+        size_t left = o->wire.records_len - o->at_record;
+        enum record_kind kind;
+        struct event event;
+        uint32_t len;
+
+        if (record_check(data, left, &kind, &len) < 0 ||
+            (kind == RECORD_EVENT &&
+             event_decode_whole(data, left, &event) < 0))
+            return CAIRN_ERR_DAMAGED;
+        o->at_record += len;
+        if (kind != RECORD_EVENT)
+            continue;
+        if (o->event == NULL)
+            o->event = malloc(sizeof *o->event);
+        if (o->event == NULL)
+            return CAIRN_ERR_MEMORY;
+        event_take(o->event, &event);
+        *ret_event = o->event;
+        return 1;
+    }
+    return 0;
 }
 
 const char *

@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/text.h"
 #include "libcairn/impl.h"
 
 #define FOLLOW_WAIT_MS 10000u
@@ -10,14 +9,6 @@
 struct cairn_query {
     struct read_request request;
     char names[SELECTORS_MAX][NAME_LEN_MAX];
-};
-
-/* Texts of an event with a NUL behind each. */
-struct cairn_event {
-    struct event e;
-    char stream[NAME_LEN_MAX + 1], type[NAME_LEN_MAX + 1],
-        content_type[NAME_LEN_MAX + 1];
-    char tags[TAGS_MAX][NAME_LEN_MAX + 1];
 };
 
 struct cairn_page {
@@ -198,20 +189,27 @@ copy_name(char name[NAME_LEN_MAX + 1], struct span text)
     name[text.len] = '\0';
 }
 
+void
+event_take(struct cairn_event *event, const struct event *e)
+{
+    event->e = *e;
+    copy_name(event->stream, e->stream);
+    copy_name(event->type, e->type);
+    copy_name(event->content_type, e->content_type);
+    for (uint32_t i = 0; i < e->tag_count; i++)
+        copy_name(event->tags[i], event_tag_link(e, i).name);
+}
+
 int
 cairn_page_next(struct cairn_page *page, const struct cairn_event **ret_event)
 {
-    struct cairn_event *event = &page->event;
-    int rc = query_next(&page->result, &event->e, NULL);
+    struct event e;
+    int rc = query_next(&page->result, &e, NULL);
 
     if (rc <= 0)
         return client_result(rc);
-    copy_name(event->stream, event->e.stream);
-    copy_name(event->type, event->e.type);
-    copy_name(event->content_type, event->e.content_type);
-    for (uint32_t i = 0; i < event->e.tag_count; i++)
-        copy_name(event->tags[i], event_tag_link(&event->e, i).name);
-    *ret_event = event;
+    event_take(&page->event, &e);
+    *ret_event = &page->event;
     return 1;
 }
 

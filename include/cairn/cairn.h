@@ -5,8 +5,8 @@
 #ifndef CAIRN_CAIRN_H
 #define CAIRN_CAIRN_H
 
-#include <cairn/append.h>
-#include <cairn/base.h>
-#include <cairn/read.h>
+#include <cairn/client.h>
+#include <cairn/command.h>
+#include <cairn/event.h>
 
 #endif

@@ -84,7 +84,9 @@ count_outcome(void *arg, uint64_t tag, const struct wire_command *command,
 static void
 await_gateway(const struct pipeline *p)
 {
-    struct append_client_options options = { p->commands, 1, START_MS };
+    struct append_client_options options = { .endpoint = p->commands,
+                                             .window = 1,
+                                             .deadline_ms = START_MS };
     struct wire_event event = { .schema = 1,
                                 .stream_len = 7,
                                 .type_len = 7,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * cairn/read - events, page by page or as they come.
+ * cairn/event - events, page by page or as they come.
  *
  *     struct cairn_query *query = NULL;
  *
@@ -12,10 +12,10 @@
  *
  * Nothing that is not durable is ever given out.
  */
-#ifndef CAIRN_READ_H
-#define CAIRN_READ_H
+#ifndef CAIRN_EVENT_H
+#define CAIRN_EVENT_H
 
-#include <cairn/base.h>
+#include <cairn/client.h>
 
 #ifdef __cplusplus
 extern "C" {

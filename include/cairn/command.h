@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * cairn/append - commands, and what becomes of them.
+ * cairn/command - commands, and what becomes of them.
  *
  *     struct cairn_command *command = NULL;
  *     struct cairn_outcome *outcome = NULL;
@@ -16,10 +16,11 @@
  *
  * A command is stored whole, as one commit, or not at all.
  */
-#ifndef CAIRN_APPEND_H
-#define CAIRN_APPEND_H
+#ifndef CAIRN_COMMAND_H
+#define CAIRN_COMMAND_H
 
-#include <cairn/base.h>
+#include <cairn/client.h>
+#include <cairn/event.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -27,12 +28,14 @@ extern "C" {
 
 /* ---- commands ---------------------------------------------------------- */
 
-/* What a stream has to be like before the command. */
+/* What a stream, or the log, has to be like before the command. */
 enum cairn_expect {
     CAIRN_EXPECT_ANY = 0,
-    CAIRN_EXPECT_NONE = 1,   /* it has no event */
-    CAIRN_EXPECT_EXISTS = 2, /* it has at least one */
-    CAIRN_EXPECT_EXACT = 3,  /* it is at this version */
+    CAIRN_EXPECT_NONE = 1,     /* the stream has no event */
+    CAIRN_EXPECT_EXISTS = 2,   /* it has at least one */
+    CAIRN_EXPECT_EXACT = 3,    /* it is at this version */
+    CAIRN_EXPECT_NO_EVENT = 4, /* there is none at all behind a position */
+    CAIRN_EXPECT_NO_MATCH = 5, /* none that matches behind a position */
 };
 
 /* An id as the 16 bytes of a UUID. */
@@ -56,18 +59,55 @@ CAIRN_API void cairn_command_set_id(struct cairn_command *command,
  * Checks a stream, whether the command writes to it or not; `version` counts
  * with CAIRN_EXPECT_EXACT.  Checks are numbered from 0 in this order.
  *
- *   CAIRN_ERR_ARGUMENT  the name is longer than 65535 bytes
+ *   CAIRN_ERR_ARGUMENT  the name is longer than 65535 bytes; or not one of the
+ *                       first four expectations
  */
 CAIRN_API int cairn_command_expect(struct cairn_command *command,
                                    const char *stream, enum cairn_expect expect,
                                    uint64_t version);
 
+/* Checks that no event at all lies behind a position. */
+CAIRN_API int cairn_command_expect_no_event(struct cairn_command *command,
+                                            uint64_t after);
+
+/*
+ * Checks that no event behind a position matches: give it items, and each of
+ * them types, tags or both.  An event matches if one of the items does: it is
+ * of one of the types, if there are any, and has all of the tags.
+ *
+ *     cairn_command_expect_no_match(command, after);
+ *     cairn_command_match_item(command);
+ *     cairn_command_match_type(command, "Enrolled");
+ *     cairn_command_match_tag(command, "course:7");
+ *
+ * `after` is the highest position that the decision rests on: the watermark
+ * of the page (cairn/event.h) that was read with the same query.
+ *
+ *   CAIRN_ERR_ARGUMENT  a name is longer than 255 bytes, or there is nothing
+ *                       that it could belong to
+ */
+CAIRN_API int cairn_command_expect_no_match(struct cairn_command *command,
+                                            uint64_t after);
+CAIRN_API int cairn_command_match_item(struct cairn_command *command);
+CAIRN_API int cairn_command_match_type(struct cairn_command *command,
+                                       const char *type);
+CAIRN_API int cairn_command_match_tag(struct cairn_command *command,
+                                      const char *tag);
+
+/* Decide, and store nothing: the outcome has a verdict for every check. */
+CAIRN_API void cairn_command_dry_run(struct cairn_command *command,
+                                     int is_dry_run);
+
+/* Asks for at most so many of the events that cause a conflict. */
+CAIRN_API void cairn_command_show(struct cairn_command *command,
+                                  uint16_t events);
+
 /*
  * Adds an event; data may be NULL if data_len is 0.  Events keep this order,
  * over all streams.
  *
- *   CAIRN_ERR_ARGUMENT  a name is longer than 65535 bytes, or the data than
- *                       4 GiB
+ *   CAIRN_ERR_ARGUMENT  a name is longer than 65535 bytes, the data than 32
+ *                       MiB, or there are 65536 events
  */
 CAIRN_API int cairn_command_event(struct cairn_command *command,
                                   const char *stream, const char *type,
@@ -124,13 +164,38 @@ cairn_outcome_version_count(const struct cairn_outcome *outcome);
 CAIRN_API uint64_t cairn_outcome_version(const struct cairn_outcome *outcome,
                                          uint32_t index);
 
-/* Every check that failed: its number, and the version the stream has. */
+/* 1 if the command was only a question, and stored nothing. */
+CAIRN_API int cairn_outcome_dry_run(const struct cairn_outcome *outcome);
+
+/*
+ * How checks came out: every failed one of a conflict, all of a dry run.  For
+ * each its number, 1 if it holds, its enum cairn_expect, the version or
+ * position that it named, and the actual one: the version of the stream, 0:
+ * none; of a condition the position of the newest event that matches.
+ */
 CAIRN_API uint32_t
-cairn_outcome_failure_count(const struct cairn_outcome *outcome);
-CAIRN_API uint32_t cairn_outcome_failure_check(
+cairn_outcome_verdict_count(const struct cairn_outcome *outcome);
+CAIRN_API uint32_t cairn_outcome_verdict_check(
     const struct cairn_outcome *outcome, uint32_t index);
-CAIRN_API uint64_t cairn_outcome_failure_actual(
+CAIRN_API int cairn_outcome_verdict_holds(const struct cairn_outcome *outcome,
+                                          uint32_t index);
+CAIRN_API int cairn_outcome_verdict_expect(const struct cairn_outcome *outcome,
+                                           uint32_t index);
+CAIRN_API uint64_t cairn_outcome_verdict_expected(
     const struct cairn_outcome *outcome, uint32_t index);
+CAIRN_API uint64_t cairn_outcome_verdict_actual(
+    const struct cairn_outcome *outcome, uint32_t index);
+
+/*
+ * The next of the events that caused a conflict, as far as they were asked
+ * for: 1; 0 at the end; CAIRN_ERR_DAMAGED.  The event is borrowed until the
+ * next call.
+ */
+CAIRN_API int cairn_outcome_next_event(struct cairn_outcome *outcome,
+                                       const struct cairn_event **ret_event);
+
+/* 1 if there are more of them than are shown. */
+CAIRN_API int cairn_outcome_more(const struct cairn_outcome *outcome);
 
 /* Field and reason, for people; "" if there is nothing to say. */
 CAIRN_API const char *cairn_outcome_detail(const struct cairn_outcome *outcome);

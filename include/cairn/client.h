@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * cairn/base - a client of Cairn: options, results, the projections' progress.
+ * cairn/client - a client of Cairn: options, results, the projections' progress.
  *
  * libcairn speaks doc/PROTOCOL.md: it appends commands and brings each to an
- * outcome (cairn/append.h), reads and follows events (cairn/read.h), and waits
+ * outcome (cairn/command.h), reads and follows events (cairn/event.h), and waits
  * for read models.
  *
  * Threads:  a struct cairn and all that was made from it belong to one thread
@@ -22,8 +22,8 @@
  *           lengths are bytes.
  * ABI:      all structs are opaque; symbols carry the version CAIRN_0.
  */
-#ifndef CAIRN_BASE_H
-#define CAIRN_BASE_H
+#ifndef CAIRN_CLIENT_H
+#define CAIRN_CLIENT_H
 
 #include <stddef.h>
 #include <stdint.h>
