@@ -3,12 +3,46 @@
 
 import importlib.util
 import os
+import shutil
+import subprocess
 import sys
 
 from system import BUILD, ROOT
 
 HAS_ZMQ = importlib.util.find_spec("zmq") is not None
 PYTHON = os.path.join(ROOT, "clients", "python")
+NODE = os.path.join(ROOT, "clients", "node")
+NPM_SECONDS = 120
+
+
+def node_fault():
+    """Installs what the Node.js client needs; why it cannot be run here, or
+    None."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None:
+        return "there is no node, or no npm, on this machine"
+    version = subprocess.run([node, "--version"], capture_output=True,
+                             text=True, check=True).stdout
+    if int(version[1:].split(".")[0]) < 18:
+        return f"node {version.strip()} is older than 18"
+    lock = os.path.join(NODE, "package-lock.json")
+    done = os.path.join(NODE, "node_modules", ".package-lock.json")
+    if os.path.exists(done) and os.path.getmtime(done) >= \
+            os.path.getmtime(lock):
+        return None
+    # The package brings its binaries with it: no script has to run.
+    try:
+        made = subprocess.run(
+            [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund",
+             "--fetch-timeout=20000", "--fetch-retries=1"],
+            cwd=NODE, capture_output=True, text=True, timeout=NPM_SECONDS,
+            check=False)
+    except subprocess.TimeoutExpired:
+        return f"npm ci was not done in {NPM_SECONDS} s"
+    if made.returncode != 0:
+        return "npm ci failed; the registry cannot be reached? " + \
+            made.stderr.strip().replace("\n", " ")[-200:]
+    return None
 
 
 class Library:
@@ -30,3 +64,8 @@ def libraries():
     yield Library("python", python, {"PYTHONPATH": PYTHON})
     yield Library("python_asyncio", [*python, "--async"],
                   {"PYTHONPATH": PYTHON})
+    fault = node_fault()
+    if fault is None:
+        yield Library("node", ["node", os.path.join(NODE, "conformance.js")])
+    else:
+        print(f"SKIP: the Node.js client: {fault}")
