@@ -8,7 +8,7 @@ import dataclasses
 import time
 from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, cast
 
 import zmq
 import zmq.asyncio
@@ -39,7 +39,8 @@ class _Peer:
     def send(self, frames: list[bytes]) -> bool:
         """Whether it was taken."""
         # With NOBLOCK the future is done when it is returned.
-        future = self.socket.send_multipart(frames, flags=zmq.NOBLOCK)
+        future = cast("asyncio.Future[Any]", self.socket.send_multipart(
+            frames, flags=zmq.NOBLOCK))
         return future.exception() is None
 
     async def _receive(self) -> None:
@@ -177,9 +178,8 @@ class AsyncClient:
     """A client of one event loop; as Client otherwise.  Any number of its
     coroutines may run at once."""
 
-    def __init__(self, options: Options | None = None, **more: object) -> None:
-        self.options = dataclasses.replace(options or Options(),
-                                           **more)  # type: ignore[arg-type]
+    def __init__(self, options: Options | None = None, **more: Any) -> None:
+        self.options = dataclasses.replace(options or Options(), **more)
         self._context = zmq.asyncio.Context()
         self._commands: _Commands | None = None
         self._requests: dict[str, _Requests] = {}

@@ -6,8 +6,9 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterable, Iterator
+from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import zmq
 from zmq.utils.monitor import parse_monitor_message
@@ -18,7 +19,6 @@ from .errors import (DamagedError, ProjectionFailedError, RefusedError,
 from .model import Command, Event, Outcome, Page, Projection, Query
 from .session import AppendSession, Call, answered_by
 
-FRAME_BYTES_MAX = 32 << 20
 WAIT_STEP = 10.0  # of one request, so that a lost answer is soon noticed
 _NEWS = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
 
@@ -54,7 +54,7 @@ class Options:
         said = self.commands if name == "commands" else self.queries
         return said or f"ipc://{self.run}/{name}"
 
-    def set_up(self, socket: zmq.Socket) -> None:
+    def set_up(self, socket: zmq.Socket[Any]) -> None:
         """Sets the options of a socket.  Nothing is sent to a peer that is
         not there: what waits, waits with us."""
         socket.linger = 0
@@ -63,7 +63,7 @@ class Options:
         socket.immediate = 1
         socket.reconnect_ivl = 20
         socket.reconnect_ivl_max = 1000
-        socket.maxmsgsize = FRAME_BYTES_MAX
+        socket.maxmsgsize = wire.FRAME_BYTES_MAX
         if self.server_key is not None:
             socket.curve_serverkey = self.server_key
             socket.curve_publickey = self.public_key
@@ -73,7 +73,7 @@ class Options:
 class _Peer:
     """A DEALER, and the news of its connection."""
 
-    def __init__(self, context: zmq.Context, options: Options,
+    def __init__(self, context: zmq.Context[Any], options: Options,
                  name: str) -> None:
         self.endpoint = options.endpoint(name)
         self.socket = context.socket(zmq.DEALER)
@@ -129,9 +129,8 @@ class Client:
     until the deadline.
     """
 
-    def __init__(self, options: Options | None = None, **more: object) -> None:
-        self.options = dataclasses.replace(options or Options(),
-                                           **more)  # type: ignore[arg-type]
+    def __init__(self, options: Options | None = None, **more: Any) -> None:
+        self.options = dataclasses.replace(options or Options(), **more)
         self._context = zmq.Context()
         self._peers: dict[str, _Peer] = {}
         self._session = AppendSession(self.options.verify)
@@ -178,9 +177,8 @@ class Client:
             count = number + 1
             while len(self._session.pending) >= self.options.window:
                 self._pump()
-            self._session.add(
-                command, time.monotonic(), self.options.deadline,
-                lambda outcome, n=number: found.__setitem__(n, outcome))
+            self._session.add(command, time.monotonic(), self.options.deadline,
+                              partial(found.__setitem__, number))
         while len(found) < count:
             self._pump()
         return [found[n] for n in range(count)]

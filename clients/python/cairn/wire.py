@@ -17,6 +17,7 @@ from .model import (NIL, Check, Command, Condition, Event, Expect, NewEvent,
 VERSION = 1
 COMMANDS_MAX = 4096  # in one message, as checks and events below
 ELEMENTS_MAX = 65536
+FRAME_BYTES_MAX = 32 << 20
 NAME_BYTES_MAX = 65535  # what a length can say; the server allows 255
 
 FORMATS = {
@@ -175,7 +176,9 @@ def _encode_event(e: NewEvent) -> tuple[tuple[int, ...], bytes]:
 def encode_command(c: Command) -> EncodedCommand:
     """Everything of a command; raises ValueError for what no message can
     carry."""
-    checks, items, events = [], [], []
+    checks: list[tuple[int, ...]] = []
+    items: list[tuple[int, ...]] = []
+    events: list[tuple[int, ...]] = []
     body: list[bytes] = []
     for check in c.checks:
         if isinstance(check, Check):
@@ -200,11 +203,15 @@ def encode_command(c: Command) -> EncodedCommand:
         events.append(row)
         body.append(text)
     row = (*_halves(c.id), len(checks), len(events), int(c.dry_run), c.show)
+    whole = b"".join(body)
+    if max(len(checks), len(items), len(events)) > ELEMENTS_MAX or \
+            len(whole) > FRAME_BYTES_MAX:
+        raise ValueError("the command is longer than a message may be")
     try:  # numbers that do not fit are the caller's mistake, told at once
         encode_header("APPEND", (), [row], checks, items, events)
     except struct.error as problem:
         raise ValueError(f"a number does not fit: {problem}") from problem
-    return EncodedCommand(c.id, row, checks, items, events, b"".join(body))
+    return EncodedCommand(c.id, row, checks, items, events, whole)
 
 
 def encode_append(commands: Sequence[EncodedCommand]) -> list[bytes]:
