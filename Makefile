@@ -307,7 +307,7 @@ format:
 
 # ---- installing ------------------------------------------------------------
 
-## install: programs, units, configuration and manuals, below DESTDIR/PREFIX
+## install: programs, library, units, configuration and manuals, below DESTDIR/PREFIX
 install: all
 	@scripts/install "$(B)" "$(DESTDIR)" "$(PREFIX)"
 

@@ -10,10 +10,12 @@ import {
     Client,
     DamagedError,
     ProjectionFailedError,
+    ProtocolError,
     RefusedError,
     UnreachableError,
     WaitTimeoutError,
 } from "./lib/index.js";
+import * as wire from "./lib/wire.js";
 
 const SAFE = 2n ** 53n; // beyond it numbers travel as text
 
@@ -74,7 +76,9 @@ const eventOut = (e) => ({
 });
 
 const outcomeOut = (o) => ({
+    id: o.id,
     code: o.code,
+    retry_ms: o.retryMs,
     repeated: o.repeated,
     dry_run: o.dryRun,
     more: o.more,
@@ -91,6 +95,74 @@ const outcomeOut = (o) => ({
     events: o.events.map(eventOut),
 });
 
+const pageOut = (page) => ({
+    events: page.events.map(eventOut),
+    at_end: page.atEnd,
+    next: out(page.next),
+    watermark: out(page.watermark),
+    stream_version: out(page.streamVersion),
+});
+
+/** A message that a client sends: its values as frames. */
+function encode(client, { kind, values }) {
+    const encoders = {
+        APPEND: () =>
+            wire.encodeAppend(
+                values.commands.map((c) => wire.encodeCommand(commandOf(c))),
+            ),
+        READ: () =>
+            wire.encodeRead(values.request, queryOf(values), values.wait_ms),
+        PING: () => wire.encodePing(values.request),
+        PROJECTION: () =>
+            wire.encodeProjection(
+                values.request,
+                values.operation,
+                values.position,
+                values.wait_ms,
+            ),
+    };
+    return { frames: encoders[kind]().map((frame) => frame.toString("hex")) };
+}
+
+/** A message that a client gets: its frames as values. */
+function decode(client, spec) {
+    const frames = spec.frames.map((frame) => Buffer.from(frame, "hex"));
+    const decoders = {
+        APPENDED: () => ({
+            outcomes: wire.decodeAppended(frames).map(outcomeOut),
+        }),
+        EVENTS() {
+            const answer = wire.decodeEvents(frames);
+            return {
+                request: out(answer.request),
+                code: answer.code,
+                text: answer.text,
+                ...pageOut(answer.page),
+            };
+        },
+        PONG() {
+            const pong = wire.decodePong(frames);
+            return {
+                request: out(pong.request),
+                instance: out(pong.instance),
+                log_id: pong.logId,
+                watermark: out(pong.watermark),
+                name: pong.name,
+            };
+        },
+        REFUSED: () => wire.decodeRefused(frames),
+        PROJECTED() {
+            const { timeUs, ...found } = wire.decodeProjected(frames);
+            const numbers = Object.entries(found).map(([key, value]) => [
+                key,
+                typeof value === "bigint" ? out(value) : value,
+            ]);
+            return { ...Object.fromEntries(numbers), time: out(timeUs) };
+        },
+    };
+    return decoders[wire.headerKind(frames[0])]();
+}
+
 async function collect(events, count) {
     const found = [];
     for await (const event of events) {
@@ -103,19 +175,15 @@ async function collect(events, count) {
 }
 
 const operations = {
+    encode,
+    decode,
     async append(client, spec) {
         const outcomes = await client.appendMany(spec.commands.map(commandOf));
         return { outcomes: outcomes.map(outcomeOut) };
     },
     async read(client, spec) {
         const page = await client.page(queryOf(spec), { waitMs: spec.wait_ms });
-        return {
-            events: page.events.map(eventOut),
-            at_end: page.atEnd,
-            next: out(page.next),
-            watermark: out(page.watermark),
-            stream_version: out(page.streamVersion),
-        };
+        return pageOut(page);
     },
     read_all: (client, spec) => collect(client.read(queryOf(spec))),
     follow: (client, spec) => collect(client.follow(queryOf(spec)), spec.count),
@@ -139,6 +207,7 @@ function failure(error) {
         [UnreachableError, "unreachable"],
         [DamagedError, "damaged"],
         [ProjectionFailedError, "failed"],
+        [ProtocolError, "protocol"],
     ];
     const found = names.find(([kind]) => error instanceof kind);
     if (found === undefined) {

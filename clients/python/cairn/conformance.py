@@ -15,9 +15,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from . import (AsyncClient, Check, Client, Command, Condition, DamagedError,
-               Event, Expect, Item, NewEvent, Options, Outcome,
-               ProjectionFailedError, Query, RefusedError, UnreachableError,
-               WaitTimeoutError)
+               Event, Expect, Item, NewEvent, Options, Outcome, Page,
+               ProjectionFailedError, ProtocolError, Query, RefusedError,
+               UnreachableError, WaitTimeoutError, wire)
 
 SAFE = 2 ** 53  # beyond it numbers travel as text
 
@@ -79,8 +79,9 @@ def _event(e: Event) -> dict[str, Any]:
 
 
 def _outcome(o: Outcome) -> dict[str, Any]:
-    return {"code": o.code, "repeated": o.repeated, "dry_run": o.dry_run,
-            "more": o.more, "first": _out(o.first_position),
+    return {"id": str(o.id), "code": o.code, "repeated": o.repeated,
+            "dry_run": o.dry_run, "more": o.more, "retry_ms": o.retry_ms,
+            "first": _out(o.first_position),
             "last": _out(o.last_position), "time": _out(o.time_us),
             "versions": [_out(v) for v in o.versions],
             "verdicts": [{"check": v.check, "holds": v.holds,
@@ -88,6 +89,12 @@ def _outcome(o: Outcome) -> dict[str, Any]:
                           "expected": _out(v.expected),
                           "actual": _out(v.actual)} for v in o.verdicts],
             "detail": o.detail, "events": [_event(e) for e in o.events]}
+
+
+def _page(p: Page) -> dict[str, Any]:
+    return {"events": [_event(e) for e in p.events], "at_end": p.at_end,
+            "next": _out(p.next), "watermark": _out(p.watermark),
+            "stream_version": _out(p.stream_version)}
 
 
 class Blocking:
@@ -103,10 +110,7 @@ class Blocking:
 
     def read(self, spec: dict[str, Any]) -> dict[str, Any]:
         page = self.client.page(_query(spec), spec.get("wait_ms", 0) / 1000)
-        return {"events": [_event(e) for e in page.events],
-                "at_end": page.at_end, "next": _out(page.next),
-                "watermark": _out(page.watermark),
-                "stream_version": _out(page.stream_version)}
+        return _page(page)
 
     def read_all(self, spec: dict[str, Any]) -> dict[str, Any]:
         return {"events": [_event(e) for e in self.client.read(_query(spec))]}
@@ -139,10 +143,7 @@ class Asyncio:
     async def read(self, spec: dict[str, Any]) -> dict[str, Any]:
         page = await self.client.page(_query(spec),
                                       spec.get("wait_ms", 0) / 1000)
-        return {"events": [_event(e) for e in page.events],
-                "at_end": page.at_end, "next": _out(page.next),
-                "watermark": _out(page.watermark),
-                "stream_version": _out(page.stream_version)}
+        return _page(page)
 
     async def read_all(self, spec: dict[str, Any]) -> dict[str, Any]:
         return {"events": [_event(e)
@@ -162,6 +163,50 @@ class Asyncio:
         return {"checkpoint": _out(checkpoint)}
 
 
+def encode(spec: dict[str, Any]) -> dict[str, Any]:
+    """A message that a client sends: its values as frames."""
+    values = spec["values"]
+    if spec["kind"] == "APPEND":
+        frames = wire.encode_append([wire.encode_command(_command(c))
+                                     for c in values["commands"]])
+    elif spec["kind"] == "READ":
+        frames = wire.encode_read(values["request"], _query(values),
+                                  values["wait_ms"])
+    elif spec["kind"] == "PING":
+        frames = wire.encode_ping(values["request"])
+    else:
+        frames = wire.encode_projection(
+            values["request"], values["operation"], values["position"],
+            values["wait_ms"])
+    return {"frames": [frame.hex() for frame in frames]}
+
+
+def decode(spec: dict[str, Any]) -> dict[str, Any]:
+    """A message that a client gets: its frames as values."""
+    frames = [bytes.fromhex(frame) for frame in spec["frames"]]
+    kind = wire.header_kind(frames[0])
+    if kind == "APPENDED":
+        return {"outcomes": [_outcome(o) for o in wire.decode_appended(frames)]}
+    if kind == "EVENTS":
+        answer = wire.decode_events(frames)
+        return {"request": answer.request, "code": answer.code,
+                "text": answer.text, **_page(answer.page)}
+    if kind == "PONG":
+        request, instance, log_id, watermark, name = wire.decode_pong(frames)
+        return {"request": request, "instance": _out(instance),
+                "log_id": str(log_id), "watermark": _out(watermark),
+                "name": name}
+    if kind == "REFUSED":
+        code, text = wire.decode_refused(frames)
+        return {"code": code, "text": text}
+    request, found = wire.decode_projected(frames)
+    return {"request": request, "code": found.code, "state": found.state,
+            "checkpoint": _out(found.checkpoint),
+            "watermark": _out(found.watermark), "events": found.events,
+            "transactions": found.transactions, "time": _out(found.time_us),
+            "name": found.name, "text": found.text}
+
+
 def _failure(problem: Exception) -> dict[str, Any]:
     """An exception as an answer."""
     if isinstance(problem, RefusedError):
@@ -169,7 +214,7 @@ def _failure(problem: Exception) -> dict[str, Any]:
     names: dict[type, str] = {
         ValueError: "argument", WaitTimeoutError: "timeout",
         UnreachableError: "unreachable", DamagedError: "damaged",
-        ProjectionFailedError: "failed"}
+        ProjectionFailedError: "failed", ProtocolError: "protocol"}
     for kind, name in names.items():
         if isinstance(problem, kind):
             return {"error": name, "detail": str(problem)}
@@ -182,7 +227,7 @@ def serve(options: Options) -> None:
     operations: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
         "append": driver.append, "read": driver.read,
         "read_all": driver.read_all, "follow": driver.follow,
-        "wait": driver.wait}
+        "wait": driver.wait, "encode": encode, "decode": decode}
     for line in sys.stdin:
         spec = json.loads(line)
         try:
