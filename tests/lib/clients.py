@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MPL-2.0
 """The client libraries, and how to run programs that use them."""
 
+import fcntl
 import importlib.util
 import os
 import shutil
@@ -11,29 +12,33 @@ from system import BUILD, ROOT
 
 HAS_ZMQ = importlib.util.find_spec("zmq") is not None
 PYTHON = os.path.join(ROOT, "clients", "python")
-NODE = os.path.join(ROOT, "clients", "node")
+NODE = os.path.join(BUILD, "clients", "node")
+NODE_MIN = 18
 NPM_SECONDS = 120
 
 
-def node_fault():
-    """Installs what the Node.js client needs; why it cannot be run here, or
-    None."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
-        return "there is no node, or no npm, on this machine"
-    version = subprocess.run([node, "--version"], capture_output=True,
-                             text=True, check=True).stdout
-    if int(version[1:].split(".")[0]) < 18:
-        return f"node {version.strip()} is older than 18"
+def copy_node():
+    """Puts the Node.js client beside what is built, where its packages may
+    lie: they are no part of the sources."""
+    os.makedirs(NODE, exist_ok=True)
+    source = os.path.join(ROOT, "clients", "node")
+    for name in ("package.json", "package-lock.json", "conformance.js"):
+        shutil.copy2(os.path.join(source, name), NODE)
+    shutil.copytree(os.path.join(source, "lib"), os.path.join(NODE, "lib"),
+                    dirs_exist_ok=True)
+
+
+def install_node():
+    """What is wrong, if npm cannot install what the client needs."""
     lock = os.path.join(NODE, "package-lock.json")
     done = os.path.join(NODE, "node_modules", ".package-lock.json")
-    if os.path.exists(done) and os.path.getmtime(done) >= \
-            os.path.getmtime(lock):
+    if os.path.exists(done) and \
+            os.path.getmtime(done) >= os.path.getmtime(lock):
         return None
-    # The package brings its binaries with it: no script has to run.
+    # The packages bring their binaries with them: no script has to run.
     try:
         made = subprocess.run(
-            [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund",
+            ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund",
              "--fetch-timeout=20000", "--fetch-retries=1"],
             cwd=NODE, capture_output=True, text=True, timeout=NPM_SECONDS,
             check=False)
@@ -43,6 +48,22 @@ def node_fault():
         return "npm ci failed; the registry cannot be reached? " + \
             made.stderr.strip().replace("\n", " ")[-200:]
     return None
+
+
+def node_fault():
+    """Why the Node.js client cannot be run here; None: it can."""
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        return "there is no node, or no npm, on this machine"
+    version = subprocess.run(["node", "--version"], capture_output=True,
+                             text=True, check=True).stdout
+    if int(version[1:].split(".")[0]) < NODE_MIN:
+        return f"node {version.strip()} is older than {NODE_MIN}"
+    os.makedirs(os.path.dirname(NODE), exist_ok=True)
+    # Tests run side by side.
+    with open(NODE + ".lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        copy_node()
+        return install_node()
 
 
 class Library:

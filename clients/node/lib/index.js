@@ -12,4 +12,21 @@ export {
     streamExists,
     uuid7,
 } from "./client.js";
-export * from "./errors.js";
+export {
+    AppendError,
+    CairnError,
+    ClosedError,
+    ConflictError,
+    DamagedError,
+    DeniedError,
+    InvalidError,
+    NoSpaceError,
+    ProjectionFailedError,
+    ProtocolError,
+    RefusedError,
+    RejectedError,
+    TooLargeError,
+    UnknownOutcomeError,
+    UnreachableError,
+    WaitTimeoutError,
+} from "./errors.js";
