@@ -310,7 +310,10 @@ take_outcome(struct append_client *c, const struct wire_outcome *outcome)
     shift(c);
 }
 
-/* The gateway did not understand us: there is no use in sending it again. */
+/*
+ * A whole message was refused.  If the gateway did not understand us, there is
+ * no use in sending it again; if it has no time for us, there is.
+ */
 static void
 take_refusal(struct append_client *c, struct message *message)
 {
@@ -318,6 +321,10 @@ take_refusal(struct append_client *c, struct message *message)
 
     if (refused_decode(&message->frames[0], &outcome.code) < 0)
         return;
+    if (outcome.code == ANSWER_BUSY || outcome.code == ANSWER_STOPPING) {
+        send_all_again(c);
+        return;
+    }
     if (message->count > 1) {
         outcome.detail = (const char *)message_data(message, 1);
         outcome.detail_len = (uint32_t)message_len(message, 1);

@@ -102,7 +102,12 @@ export class AppendSession {
     received(frames, now) {
         this.#heard = now;
         if (wire.headerKind(frames[0]) === "REFUSED") {
-            this.#refused(wire.decodeRefused(frames));
+            const refusal = wire.decodeRefused(frames);
+            if (AGAIN.has(refusal.code)) {
+                this.#allAgain(now);
+            } else {
+                this.#refused(refusal);
+            }
             return;
         }
         for (const outcome of wire.decodeAppended(frames)) {

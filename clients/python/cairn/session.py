@@ -96,7 +96,11 @@ class AppendSession:
         """Takes a message of the gateway in."""
         self._heard = now
         if wire.header_kind(frames[0]) == "REFUSED":
-            self._refused(*wire.decode_refused(frames))
+            code, text = wire.decode_refused(frames)
+            if code in AGAIN:
+                self._all_again(now)
+            else:
+                self._refused(code, text)
             return
         for outcome in wire.decode_appended(frames, self.verify):
             serials = self._by_id.get(outcome.id.bytes)
