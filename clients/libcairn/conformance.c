@@ -81,13 +81,13 @@ id_of(const char *text, uint8_t id[CAIRN_ID_LEN])
     if (text == NULL)
         return 0;
     for (; *text != '\0' && count < CAIRN_ID_LEN; text++) {
-        unsigned byte;
+        char pair[3] = { text[0], text[1], '\0' }, *end;
 
         if (*text == '-')
             continue;
-        if (sscanf(text, "%2x", &byte) != 1)
+        id[count++] = (uint8_t)strtoul(pair, &end, 16);
+        if (end != pair + 2)
             return 0;
-        id[count++] = (uint8_t)byte;
         text++;
     }
     return count == CAIRN_ID_LEN;

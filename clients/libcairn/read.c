@@ -8,7 +8,7 @@
 
 struct cairn_query {
     struct read_request request;
-    char names[SELECTORS_MAX][NAME_LEN_MAX];
+    char names[SELECTORS_MAX][NAME_LEN_MAX + 1];
 };
 
 struct cairn_page {
@@ -46,7 +46,7 @@ add_selector(struct cairn_query *query, uint8_t kind, const char *name)
     if (len > NAME_LEN_MAX || r->selector_count == SELECTORS_MAX)
         return CAIRN_ERR_ARGUMENT;
     copy = query->names[r->selector_count];
-    memcpy(copy, name, len);
+    memcpy(copy, name, len + 1);
     r->selectors[r->selector_count++] =
         (struct read_selector){ kind, (uint16_t)len, copy };
     return CAIRN_OK;
