@@ -29,7 +29,7 @@ WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes \
     -Wvla -Wcast-align
 CFLAGS   ?= -O2 -g
 HARDEN   := -fstack-protector-strong -fPIE $(if $(SANITIZE),,-D_FORTIFY_SOURCE=2)
-ALL_CPPFLAGS := -D_GNU_SOURCE -Icommon -Idaemons -Iclients -Itests -Ibench $(CPPFLAGS)
+ALL_CPPFLAGS := -D_GNU_SOURCE -Icommon -Idaemons -Iclients -Iinclude -Itests -Ibench $(CPPFLAGS)
 ALL_CFLAGS := -std=gnu11 $(WARNINGS) $(HARDEN) $(CFLAGS) \
     $(call pkg_cflags,$(PACKAGES) $(CLIENT_PACKAGES) $(PROJECTOR_PACKAGES) $(EXAMPLE_PACKAGES) $(TEST_PACKAGES))
 ALL_LDFLAGS := -pie -Wl,-z,relro,-z,now -pthread $(LDFLAGS)
@@ -46,7 +46,7 @@ COMMANDS := $(patsubst clients/%/main.c,%,$(wildcard clients/*/main.c))
 
 COMMON_SRC := $(wildcard common/*/*.c)
 DAEMON_SRC := $(filter-out %/main.c,$(wildcard daemons/*/*.c))
-CLIENT_SRC := $(filter-out %/main.c,$(wildcard clients/*/*.c))
+CLIENT_SRC := $(filter-out %/main.c clients/libcairn/%,$(wildcard clients/*/*.c))
 TESTLIB_SRC := $(wildcard tests/lib/*.c)
 EXAMPLE_LIB_SRC := $(wildcard examples/*/lib/*.c)
 MAIN_SRC := $(wildcard daemons/*/main.c clients/*/main.c)
@@ -57,9 +57,25 @@ SYSTEM := $(patsubst %.c,%,$(wildcard tests/system/test_*.c))
 SYSTEM_SH := $(wildcard tests/system/*.sh)
 FUZZ := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 BENCH := $(patsubst bench/%.c,%,$(wildcard bench/bench_*.c))
+
+# The public library: its own sources, and those of ours that it is made of.
+LIBCAIRN_MAJOR := $(shell sed -n 's/^.define CAIRN_VERSION_MAJOR //p' include/cairn/client.h)
+LIBCAIRN_MINOR := $(shell sed -n 's/^.define CAIRN_VERSION_MINOR //p' include/cairn/client.h)
+LIBCAIRN_SRC := $(filter-out %/conformance.c,$(wildcard clients/libcairn/*.c)) \
+    $(wildcard clients/c/*.c) \
+    $(patsubst %,common/base/%.c,crc32c err log text uuid) \
+    common/store/record.c \
+    $(patsubst %,common/wire/%.c,append check image outcome projection query sock tcp)
+LIBCAIRN_PACKAGES := libzmq libsodium libisal
 EXAMPLES := $(patsubst %.c,%,$(wildcard examples/*/*.c))
 
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
+
+LIBCAIRN_SO := $(B)/lib/libcairn.so.$(LIBCAIRN_MAJOR).$(LIBCAIRN_MINOR)
+LIBCAIRN := $(LIBCAIRN_SO) $(B)/lib/libcairn.a $(B)/lib/pkgconfig/cairn.pc
+LIBCAIRN_OBJ := $(patsubst %.c,$(B)/pic/%.o,$(LIBCAIRN_SRC))
+CONFORMANCE := $(B)/clients/libcairn/conformance
+CLIENT_TEST_BIN := $(CONFORMANCE) $(CONFORMANCE)-static $(B)/tests/unit/test_vectors_libcairn
 
 BIN := $(DAEMONS:%=$(B)/bin/cairn-%) $(COMMANDS:%=$(B)/bin/%)
 EXAMPLE_BIN := $(EXAMPLES:%=$(B)/%)
@@ -80,10 +96,10 @@ export SEED SEEDS FIRST_SEED
 .PHONY: all examples tests bugs check check-unit check-crash check-system fuzz \
     fuzz-build bench lint format install uninstall clean help
 
-## all: the daemons, the command and the examples
-all: $(BIN) $(EXAMPLE_BIN)
+## all: the daemons, the command, the client library and the examples
+all: $(BIN) $(LIBCAIRN) $(EXAMPLE_BIN)
 
-$(B)/libcairn.a: $(call obj,$(COMMON_SRC))
+$(B)/libcommon.a: $(call obj,$(COMMON_SRC))
 	@mkdir -p $(@D)
 	@rm -f $@
 	$(call say,AR)ar rcs $@ $^
@@ -99,9 +115,9 @@ $(B)/libtest.a: $(call obj,$(TESTLIB_SRC))
 	@rm -f $@
 	$(call say,AR)ar rcs $@ $^
 
-# The same as libcairn.a, but its allocations come from tests/lib/failalloc.c.
+# The same as libcommon.a, but its allocations come from tests/lib/failalloc.c.
 ALLOC_CALLS := malloc calloc realloc reallocarray aligned_alloc free
-$(B)/libcairn-failalloc.a: $(B)/libcairn.a
+$(B)/libcommon-failalloc.a: $(B)/libcommon.a
 	$(call say,OBJCOPY)objcopy $(foreach f,$(ALLOC_CALLS),--redefine-sym $(f)=failalloc_$(f)) $< $@
 
 # What the programs of one example share.
@@ -114,28 +130,28 @@ $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
 
-$(B)/bin/cairn-%: $(B)/obj/daemons/%/main.o $(B)/libdaemons.a $(B)/libcairn.a
+$(B)/bin/cairn-%: $(B)/obj/daemons/%/main.o $(B)/libdaemons.a $(B)/libcommon.a
 	@mkdir -p $(@D)
 	$(call say,LD)$(CC) $(ALL_LDFLAGS) $^ -o $@ $(LIBS) $(call pkg_libs,$(PROJECTOR_PACKAGES))
 
-$(COMMANDS:%=$(B)/bin/%): $(B)/bin/%: $(B)/obj/clients/%/main.o $(B)/libdaemons.a $(B)/libcairn.a
+$(COMMANDS:%=$(B)/bin/%): $(B)/bin/%: $(B)/obj/clients/%/main.o $(B)/libdaemons.a $(B)/libcommon.a
 	@mkdir -p $(@D)
 	$(call say,LD)$(CC) $(ALL_LDFLAGS) $^ -o $@ $(LIBS) $(call pkg_libs,$(CLIENT_PACKAGES))
 
-$(EXAMPLE_BIN): $(B)/%: $(B)/obj/%.o $(B)/libexamples.a $(B)/libdaemons.a $(B)/libcairn.a
+$(EXAMPLE_BIN): $(B)/%: $(B)/obj/%.o $(B)/libexamples.a $(B)/libdaemons.a $(B)/libcommon.a
 	@mkdir -p $(@D)
 	$(call say,LD)$(CC) $(ALL_LDFLAGS) $^ -o $@ $(LIBS) $(call pkg_libs,$(CLIENT_PACKAGES) $(PROJECTOR_PACKAGES) $(EXAMPLE_PACKAGES))
 
-$(TEST_BIN): $(B)/%: $(B)/obj/%.o $(B)/libtest.a $(B)/libdaemons.a $(B)/libcairn.a
+$(TEST_BIN): $(B)/%: $(B)/obj/%.o $(B)/libtest.a $(B)/libdaemons.a $(B)/libcommon.a
 	@mkdir -p $(@D)
 	$(call say,LD)$(CC) $(ALL_LDFLAGS) $^ -o $@ $(LIBS) $(call pkg_libs,$(TEST_PACKAGES) $(CLIENT_PACKAGES) $(PROJECTOR_PACKAGES))
 
-$(FAILALLOC_BIN): $(B)/%: $(B)/obj/%.o $(B)/libtest.a $(B)/libcairn-failalloc.a
+$(FAILALLOC_BIN): $(B)/%: $(B)/obj/%.o $(B)/libtest.a $(B)/libcommon-failalloc.a
 	@mkdir -p $(@D)
 	$(call say,LD)$(CC) $(ALL_LDFLAGS) $^ -o $@ $(LIBS) $(call pkg_libs,$(TEST_PACKAGES))
 
 # The test of power cuts with one mistake of store/bug.h built in: the objects
-# that can hold it are made again, and come before those of libcairn.a.
+# that can hold it are made again, and come before those of libcommon.a.
 BUGS := $(filter-out BUG_NONE,$(shell sed -n 's/^.define \(BUG_[A-Z_]*\) [0-9].*/\1/p' common/store/bug.h))
 BUG_SRC := $(shell grep -l '"store/bug.h"' common/store/*.c)
 BUG_BIN := $(BUGS:%=$(B)/bugs/%/test_power_cut)
@@ -146,12 +162,63 @@ $(B)/bugs/$(1)/%.o: common/store/%.c
 	$$(call say,CC)$$(CC) $$(ALL_CPPFLAGS) -DCAIRN_BUG=$(1) $$(ALL_CFLAGS) -MMD -MP -c $$< -o $$@
 
 $(B)/bugs/$(1)/test_power_cut: $(B)/obj/tests/crash/test_power_cut.o \
-    $(BUG_SRC:common/store/%.c=$(B)/bugs/$(1)/%.o) $(B)/libtest.a $(B)/libcairn.a
+    $(BUG_SRC:common/store/%.c=$(B)/bugs/$(1)/%.o) $(B)/libtest.a $(B)/libcommon.a
 	$$(call say,LD)$$(CC) $$(ALL_LDFLAGS) $$^ -o $$@ $$(LIBS) $$(call pkg_libs,$$(TEST_PACKAGES))
 endef
 $(foreach bug,$(BUGS),$(eval $(call bug_rules,$(bug))))
 
 -include $(shell find $(B)/obj $(B)/bugs -name '*.d' 2>/dev/null)
+
+# ---- the client library ----------------------------------------------------
+
+# Only what libcairn.map names can be seen from outside, of the archive too.
+# Functions of ours that it does not call, and so czmq, are left out.
+$(B)/pic/%.o: %.c
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -fPIC -fvisibility=hidden \
+	    -ffunction-sections -fdata-sections -MMD -MP -c $< -o $@
+
+$(LIBCAIRN_SO): $(LIBCAIRN_OBJ) clients/libcairn/libcairn.map
+	@mkdir -p $(@D)
+	$(call say,LD)$(CC) -shared $(filter-out -pie,$(ALL_LDFLAGS)) -Wl,--gc-sections \
+	    -Wl,-z,nodelete $(if $(SANITIZE),,-Wl,-z,defs) \
+	    -Wl,-soname,libcairn.so.$(LIBCAIRN_MAJOR) \
+	    -Wl,--version-script=clients/libcairn/libcairn.map \
+	    $(LIBCAIRN_OBJ) -o $@ $(call pkg_libs,$(LIBCAIRN_PACKAGES))
+	@ln -sf $(@F) $(@D)/libcairn.so.$(LIBCAIRN_MAJOR)
+	@ln -sf $(@F) $(@D)/libcairn.so
+
+$(B)/lib/libcairn.a: $(LIBCAIRN_OBJ) clients/libcairn/libcairn.map
+	@mkdir -p $(@D)
+	@sed -n 's/^ *\(cairn_[a-z_]*\);/\1/p' clients/libcairn/libcairn.map >$(B)/pic/symbols
+	$(call say,AR)ld -r --gc-sections $$(sed 's/^/-u /' $(B)/pic/symbols) \
+	    $(LIBCAIRN_OBJ) -o $(B)/pic/libcairn.o
+	@objcopy --keep-global-symbols=$(B)/pic/symbols -w --strip-unneeded-symbol='!cairn_*' \
+	    --strip-unneeded-symbol='*' $(B)/pic/libcairn.o
+	@rm -f $@
+	@ar rcs $@ $(B)/pic/libcairn.o
+
+$(B)/lib/pkgconfig/cairn.pc: clients/libcairn/cairn.pc.in Makefile
+	@mkdir -p $(@D)
+	@sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(LIBCAIRN_MAJOR).$(LIBCAIRN_MINOR)|' $< >$@
+
+$(CONFORMANCE): $(B)/obj/clients/libcairn/conformance.o $(LIBCAIRN_SO)
+	@mkdir -p $(@D)
+	$(call say,LD)$(CC) $(ALL_LDFLAGS) $< -o $@ -L$(B)/lib -lcairn \
+	    -Wl,-rpath,'$$ORIGIN/../../lib' $(call pkg_libs,$(CLIENT_PACKAGES))
+
+$(CONFORMANCE)-static: $(B)/obj/clients/libcairn/conformance.o $(B)/lib/libcairn.a
+	@mkdir -p $(@D)
+	$(call say,LD)$(CC) $(ALL_LDFLAGS) $^ -o $@ \
+	    $(call pkg_libs,$(LIBCAIRN_PACKAGES) $(CLIENT_PACKAGES))
+
+# The vectors of the protocol once more, against what is in the library.
+$(B)/tests/unit/test_vectors_libcairn: $(B)/obj/tests/unit/test_vectors.o $(LIBCAIRN_OBJ) $(B)/libtest.a $(B)/libcommon.a
+	@mkdir -p $(@D)
+	$(call say,LD)$(CC) $(ALL_LDFLAGS) $^ -o $@ \
+	    $(filter-out -ltpl,$(LIBS)) $(call pkg_libs,$(TEST_PACKAGES))
+
+-include $(shell find $(B)/obj $(B)/pic -name '*.d' 2>/dev/null)
 
 # ---- tests -----------------------------------------------------------------
 
@@ -160,6 +227,8 @@ tests: all $(TEST_BIN) $(FAILALLOC_BIN)
 
 ## bugs: the store with one mistake each, for tests/crash/seeded-bugs.sh
 bugs: $(BUG_BIN)
+
+tests: all $(TEST_BIN) $(CLIENT_TEST_BIN)
 
 ## check: unit, crash and system tests, with the counts at the end
 check: all tests bugs
@@ -173,7 +242,7 @@ check-unit check-crash check-system: check-%: all tests
 # ---- fuzzing (clang, libFuzzer) --------------------------------------------
 
 FUZZ_B := build/fuzz
-FUZZ_CFLAGS := -std=gnu11 -O1 -g -D_GNU_SOURCE -Icommon -Idaemons -Iclients -Itests \
+FUZZ_CFLAGS := -std=gnu11 -O1 -g -D_GNU_SOURCE -Icommon -Idaemons -Iclients -Iinclude -Itests \
     -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
     $(call pkg_cflags,$(PACKAGES) $(CLIENT_PACKAGES) $(PROJECTOR_PACKAGES) $(TEST_PACKAGES))
 FUZZ_SECONDS ?= 10
@@ -216,7 +285,7 @@ $(B)/libbench.a: $(call obj,$(filter-out bench/bench_%,$(wildcard bench/*.c)))
 	@rm -f $@
 	$(call say,AR)ar rcs $@ $^
 
-$(BENCH_BIN): $(B)/bench/%: $(B)/obj/bench/%.o $(B)/libbench.a $(B)/libtest.a $(B)/libdaemons.a $(B)/libcairn.a
+$(BENCH_BIN): $(B)/bench/%: $(B)/obj/bench/%.o $(B)/libbench.a $(B)/libtest.a $(B)/libdaemons.a $(B)/libcommon.a
 	@mkdir -p $(@D)
 	$(call say,LD)$(CC) $(ALL_LDFLAGS) $^ -o $@ $(LIBS) $(call pkg_libs,$(CLIENT_PACKAGES) $(PROJECTOR_PACKAGES) $(TEST_PACKAGES))
 
@@ -238,7 +307,7 @@ format:
 
 # ---- installing ------------------------------------------------------------
 
-## install: programs, units, configuration and manuals, below DESTDIR/PREFIX
+## install: programs, library, units, configuration and manuals, below DESTDIR/PREFIX
 install: all
 	@scripts/install "$(B)" "$(DESTDIR)" "$(PREFIX)"
 

@@ -10,7 +10,6 @@
 #define SEND_BYTES ((size_t)256 << 10) /* likewise */
 #define BACKOFF_MIN_MS 20u
 #define BACKOFF_MAX_MS 1000u
-#define RECONNECT_MS 20
 #define QUEUE_MAX 10000u
 
 /* A command without an outcome.  Its parts lie in one piece of memory. */
@@ -27,9 +26,7 @@ struct append_client {
     struct append_client_options options;
     append_outcome_fn *on_outcome;
     void *arg;
-    struct sock sock;
-    struct sock_monitor monitor;
-    bool connected;
+    struct peer peer;
     bool denied;          /* the server does not know our key */
     struct pending *ring; /* of options.window places, oldest first */
     uint32_t first, count;
@@ -54,15 +51,14 @@ append_client_open(const struct append_client_options *options,
                    append_outcome_fn *on_outcome, void *arg,
                    struct append_client **ret_client, struct err *err)
 {
-    const struct sock_options sock = {
-        .type = ZMQ_DEALER,
+    const struct peer_options peer = {
+        .endpoint = options->endpoint,
+        .context = options->context,
+        .keys = options->keys,
         .queue_max = QUEUE_MAX,
-        .frame_max = FRAME_LEN_MAX,
-        .linger_ms = 0,
-        .only_connected = true,
     };
     struct append_client *c = calloc(1, sizeof *c);
-    int reconnect_ms = RECONNECT_MS, rc;
+    int rc;
 
     if (c == NULL)
         return err_sys(err, -ENOMEM, "client");
@@ -74,16 +70,7 @@ append_client_open(const struct append_client_options *options,
     c->backoff_ms = BACKOFF_MIN_MS;
     c->ring = calloc(options->window, sizeof *c->ring);
     rc = c->ring == NULL ? err_sys(err, -ENOMEM, "client")
-                         : sock_open(&c->sock, &sock, err);
-    if (rc == 0 && options->curve != NULL)
-        rc = curve_join(&c->sock, options->curve, err);
-    if (rc == 0)
-        rc = sock_monitor_open(&c->sock, &c->monitor, err);
-    if (rc == 0) {
-        (void)zmq_setsockopt(c->sock.handle, ZMQ_RECONNECT_IVL, &reconnect_ms,
-                             sizeof reconnect_ms);
-        rc = sock_connect(&c->sock, options->endpoint, err);
-    }
+                         : peer_open(&c->peer, &peer, err);
     if (rc < 0)
         append_client_close(&c);
     else
@@ -99,8 +86,7 @@ append_client_close(struct append_client **client)
     *client = NULL;
     if (c == NULL)
         return;
-    sock_monitor_close(&c->monitor);
-    sock_close(&c->sock);
+    peer_close(&c->peer);
     for (uint32_t i = 0; i < c->count; i++)
         free(pending_at(c, i)->memory);
     free(c->ring);
@@ -242,7 +228,7 @@ send_message(struct append_client *c, uint32_t from, uint32_t to)
     int rc = append_builder_finish(&c->builder, &message);
 
     if (rc == 0)
-        rc = message_send(&c->sock, &message);
+        rc = message_send(&c->peer.sock, &message);
     message_clear(&message);
     if (rc < 0)
         return rc;
@@ -257,6 +243,22 @@ send_message(struct append_client *c, uint32_t from, uint32_t to)
     return 0;
 }
 
+/* Whether a command would be too many for the message that is being made. */
+static bool
+overflows(const struct append_builder *b, const struct wire_command *command)
+{
+    uint64_t items = b->checks.item_count;
+
+    for (uint32_t i = 0; i < command->check_count; i++)
+        items += command->checks[i].item_count;
+    return b->command_count == COMMANDS_PER_MESSAGE_MAX ||
+        (uint64_t)b->event_count + command->event_count >
+        EVENTS_PER_MESSAGE_MAX ||
+        (uint64_t)b->checks.count + command->check_count >
+        CHECKS_PER_MESSAGE_MAX ||
+        items > ITEMS_PER_MESSAGE_MAX || b->body_len >= SEND_BYTES;
+}
+
 /* Sends everything that is not on its way, as few messages as it takes. */
 static int
 send_unsent(struct append_client *c)
@@ -264,7 +266,7 @@ send_unsent(struct append_client *c)
     uint32_t from = 0;
     int rc = 0;
 
-    if (c->unsent == 0 || !c->connected || clock_ms() < c->resume_ms)
+    if (c->unsent == 0 || !c->peer.connected || clock_ms() < c->resume_ms)
         return 0;
     if (c->unsent == c->count)
         c->heard_ms = clock_ms();
@@ -273,13 +275,13 @@ send_unsent(struct append_client *c)
 
         if (p->memory == NULL || p->sent)
             continue;
-        rc = append_builder_add(&c->builder, &p->command);
-        if (rc == 0 &&
-            (c->builder.command_count == COMMANDS_PER_MESSAGE_MAX ||
-             c->builder.body_len >= SEND_BYTES)) {
-            rc = send_message(c, from, i + 1);
-            from = i + 1;
+        if (c->builder.command_count > 0 &&
+            overflows(&c->builder, &p->command)) {
+            rc = send_message(c, from, i);
+            from = i;
         }
+        if (rc == 0)
+            rc = append_builder_add(&c->builder, &p->command);
     }
     if (rc == 0 && c->builder.command_count > 0)
         rc = send_message(c, from, c->count);
@@ -352,7 +354,7 @@ receive(struct append_client *c)
 {
     struct message message;
 
-    while (message_receive(&c->sock, &message) > 0) {
+    while (message_receive(&c->peer.sock, &message) > 0) {
         c->heard_ms = clock_ms();
         if (message.count == 2 &&
             appended_decode(&message.frames[0], &message.frames[1],
@@ -383,17 +385,15 @@ take_denial(struct append_client *c)
 static void
 watch_connection(struct append_client *c)
 {
-    struct sock_event event;
+    enum peer_news news;
 
-    while (sock_monitor_next(&c->monitor, &event)) {
-        if (event.what == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) {
-            c->connected = true;
+    while ((news = peer_news(&c->peer)) != PEER_NOTHING) {
+        if (news == PEER_CONNECTED) {
             c->resume_ms = 0;
-        } else if (event.what == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH) {
+        } else if (news == PEER_DENIED) {
             take_denial(c);
-        } else if (event.what == ZMQ_EVENT_DISCONNECTED) {
+        } else {
             receive(c); /* what it still said */
-            c->connected = false;
             send_all_again(c);
         }
     }
@@ -405,10 +405,7 @@ connect_anew(struct append_client *c, uint64_t now)
 {
     c->heard_ms = now;
     send_all_again(c);
-    if (!c->sock.curve)
-        return; /* the kernel tells when an ipc peer goes */
-    c->connected = false;
-    (void)sock_reconnect(&c->sock, c->options.endpoint, NULL);
+    peer_reconnect(&c->peer);
 }
 
 /* Gives up what is past its deadline. */
@@ -428,16 +425,16 @@ give_up(struct append_client *c, uint64_t now)
 }
 
 /* How long to wait for a socket: not beyond the next thing to do. */
-static long
+static uint64_t
 poll_ms(const struct append_client *c, uint64_t now, uint64_t until)
 {
     uint64_t next = until;
 
-    if (c->unsent > 0 && c->connected && c->resume_ms < next)
+    if (c->unsent > 0 && c->peer.connected && c->resume_ms < next)
         next = c->resume_ms;
     if (next > now + 100) /* deadlines and silences */
         next = now + 100;
-    return next > now ? (long)(next - now) : 0;
+    return next > now ? next - now : 0;
 }
 
 int
@@ -447,20 +444,17 @@ append_client_pump(struct append_client *c, uint32_t wait_ms)
     uint32_t before;
 
     do {
-        zmq_pollitem_t items[2] = {
-            { .socket = c->sock.handle, .events = ZMQ_POLLIN },
-            { .socket = c->monitor.handle, .events = ZMQ_POLLIN },
-        };
+        bool message, news;
         int rc = send_unsent(c);
         uint64_t now = clock_ms();
 
         if (rc < 0)
             return rc;
         before = c->count;
-        (void)zmq_poll(items, 2, poll_ms(c, now, until));
-        if (items[0].revents & ZMQ_POLLIN)
+        peer_wait(&c->peer, poll_ms(c, now, until), &message, &news);
+        if (message)
             receive(c);
-        if (items[1].revents & ZMQ_POLLIN)
+        if (news)
             watch_connection(c);
         now = clock_ms();
         if (c->count > c->unsent && now - c->heard_ms > c->options.silence_ms)
@@ -488,7 +482,7 @@ append_client_queue(struct append_client *c, const struct wire_command *command,
         return rc;
     if (c->denied) { /* it may know the key by now */
         c->denied = false;
-        (void)sock_reconnect(&c->sock, c->options.endpoint, NULL);
+        peer_reconnect(&c->peer);
     }
     p->deadline_ms = clock_ms() + c->options.deadline_ms;
     if (c->count++ == 0)

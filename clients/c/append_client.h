@@ -23,8 +23,8 @@
 #ifndef CAIRN_CLIENTS_APPEND_CLIENT_H
 #define CAIRN_CLIENTS_APPEND_CLIENT_H
 
+#include "c/peer.h"
 #include "wire/append.h"
-#include "wire/curve.h"
 
 struct append_client;
 
@@ -32,7 +32,8 @@ struct append_client_options {
     const char *endpoint;
     uint32_t window;      /* commands in flight at most */
     uint32_t deadline_ms; /* after it was queued, a command is given up */
-    const struct curve_client *curve; /* for tcp; NULL on ipc */
+    void *context;        /* as in struct peer_options */
+    const struct peer_keys *keys;
     uint32_t silence_ms; /* without an answer: connect again; 0: the default */
 };
 

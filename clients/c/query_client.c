@@ -1,54 +1,40 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "c/query_client.h"
 
+#include <poll.h>
+
 #include "base/log.h"
 
 #define RESEND_MS 1000u
-#define RECONNECT_MS 20
+#define BUSY_MS 50
+#define QUEUE_MAX 16u
 
 int
 query_client_open(struct query_client *client, const char *endpoint,
                   uint32_t deadline_ms, struct err *err)
 {
-    return query_client_open_curve(client, endpoint, NULL, deadline_ms, err);
+    struct peer_options options = { .endpoint = endpoint };
+
+    return query_client_open_peer(client, &options, deadline_ms, err);
 }
 
 int
-query_client_open_curve(struct query_client *client, const char *endpoint,
-                        const struct curve_client *curve, uint32_t deadline_ms,
-                        struct err *err)
+query_client_open_peer(struct query_client *client,
+                       const struct peer_options *options, uint32_t deadline_ms,
+                       struct err *err)
 {
-    const struct sock_options options = {
-        .type = ZMQ_DEALER,
-        .queue_max = 16,
-        .frame_max = FRAME_LEN_MAX,
-        .only_connected = true,
-    };
-    int reconnect_ms = RECONNECT_MS;
-    int rc;
+    struct peer_options peer = *options;
 
-    *client = (struct query_client){ .endpoint = endpoint,
+    *client = (struct query_client){ .endpoint = options->endpoint,
                                      .deadline_ms = deadline_ms };
-    rc = sock_open(&client->sock, &options, err);
-    if (rc < 0)
-        return rc;
-    (void)zmq_setsockopt(client->sock.handle, ZMQ_RECONNECT_IVL, &reconnect_ms,
-                         sizeof reconnect_ms);
-    rc = curve == NULL ? 0 : curve_join(&client->sock, curve, err);
-    if (rc == 0)
-        rc = sock_monitor_open(&client->sock, &client->monitor, err);
-    if (rc == 0)
-        rc = sock_connect(&client->sock, endpoint, err);
-    if (rc < 0)
-        query_client_close(client);
-    return rc;
+    peer.queue_max = QUEUE_MAX;
+    return peer_open(&client->peer, &peer, err);
 }
 
 void
 query_client_close(struct query_client *client)
 {
-    sock_monitor_close(&client->monitor);
-    sock_close(&client->sock);
+    peer_close(&client->peer);
 }
 
 /* How a request is written, and how its answer is recognised. */
@@ -69,7 +55,7 @@ send_call(struct query_client *c, const struct call *call)
     int rc = call->encode(call->request, c->request, &message);
 
     if (rc == 0)
-        rc = message_send(&c->sock, &message);
+        rc = message_send(&c->peer.sock, &message);
     message_clear(&message);
     return rc;
 }
@@ -87,24 +73,29 @@ refusal(struct message *message, struct err *err)
                                       : "");
 }
 
-/* Whether the server has refused our key. */
-static bool
-is_denied(struct query_client *c)
+/* Takes the news in: whether what was sent is lost, or that we are denied. */
+static int
+take_news(struct query_client *c, bool *ret_lost, struct err *err)
 {
-    struct sock_event event;
-    bool denied = false;
+    enum peer_news news;
 
-    while (sock_monitor_next(&c->monitor, &event))
-        denied = denied || event.what == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
-    return denied;
+    *ret_lost = false;
+    while ((news = peer_news(&c->peer)) != PEER_NOTHING) {
+        if (news == PEER_DENIED)
+            return err_set(err, -CAIRN_EREFUSED,
+                           "denied: the server at %s does not know this key",
+                           c->endpoint);
+        *ret_lost = *ret_lost || news == PEER_DISCONNECTED;
+    }
+    return 0;
 }
 
 /* Sends the call: 0; -EAGAIN if there is no connection yet. */
 static int
 send_again(struct query_client *c, const struct call *call, bool sent)
 {
-    if (sent && c->sock.curve)
-        (void)sock_reconnect(&c->sock, c->endpoint, NULL);
+    if (sent)
+        peer_reconnect(&c->peer); /* the old one may be dead */
     return send_call(c, call);
 }
 
@@ -116,15 +107,11 @@ run_call(struct query_client *c, const struct call *call,
     uint64_t resend = 0;
     bool sent = false;
 
-    /* The same number each time: who is slow answers the first, and that is
-     * as good. */
+    /* One number for all tries: whichever is answered will do. */
     c->request++;
     for (;;) {
-        zmq_pollitem_t items[2] = {
-            { .socket = c->sock.handle, .events = ZMQ_POLLIN },
-            { .socket = c->monitor.handle, .events = ZMQ_POLLIN },
-        };
         uint64_t now = clock_ms();
+        bool has_message, has_news, lost;
         int rc;
 
         if (now >= deadline)
@@ -134,23 +121,27 @@ run_call(struct query_client *c, const struct call *call,
             rc = send_again(c, call, sent);
             if (rc < 0 && rc != -EAGAIN)
                 return err_sys(err, rc, "%s", c->endpoint);
-            /* Not connected yet: again soon; else when it may be lost. */
             sent = rc == 0;
+            /* Not connected yet: again soon; else when it may be lost. */
             resend = now + (rc < 0 ? 10 : RESEND_MS + call->extra_ms);
         }
-        (void)zmq_poll(items, 2,
-                       (long)((resend < deadline ? resend : deadline) - now));
-        if (is_denied(c))
-            return err_set(err, -CAIRN_EREFUSED,
-                           "denied: the server at %s does not know this key",
-                           c->endpoint);
-        while (message_receive(&c->sock, ret_message) > 0) {
+        peer_wait(&c->peer, (resend < deadline ? resend : deadline) - now,
+                  &has_message, &has_news);
+        while (message_receive(&c->peer.sock, ret_message) > 0) {
             if (call->match(ret_message, c->request, call->answer) > 0)
                 return 0;
             rc = refusal(ret_message, err);
             message_clear(ret_message);
             if (rc < 0)
                 return rc;
+        }
+        /* What was asked over a connection that is gone is asked again. */
+        rc = take_news(c, &lost, err);
+        if (rc < 0)
+            return rc;
+        if (lost) {
+            sent = false;
+            resend = 0;
         }
     }
 }
@@ -209,7 +200,7 @@ query_read(struct query_client *client, struct read_request *request,
              ret_result->answer.code != ANSWER_STOPPING) ||
             clock_ms() >= deadline)
             return rc;
-        zclock_sleep(50); /* it will be there soon */
+        (void)poll(NULL, 0, BUSY_MS); /* it will be there soon */
     }
 }
 

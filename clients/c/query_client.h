@@ -14,14 +14,13 @@
 #ifndef CAIRN_CLIENTS_QUERY_CLIENT_H
 #define CAIRN_CLIENTS_QUERY_CLIENT_H
 
+#include "c/peer.h"
 #include "store/record.h"
-#include "wire/curve.h"
 #include "wire/projection.h"
 #include "wire/query.h"
 
 struct query_client {
-    struct sock sock;
-    struct sock_monitor monitor;
+    struct peer peer;
     const char *endpoint; /* borrowed */
     uint64_t request;
     uint32_t deadline_ms;
@@ -30,10 +29,12 @@ struct query_client {
 int query_client_open(struct query_client *client, const char *endpoint,
                       uint32_t deadline_ms, struct err *err);
 
-/* The same over tcp; `curve` is borrowed by this call only, NULL on ipc. */
-int query_client_open_curve(struct query_client *client, const char *endpoint,
-                            const struct curve_client *curve,
-                            uint32_t deadline_ms, struct err *err);
+/* The same with a context and keys; copies neither, the endpoint is borrowed
+ * until it is closed. */
+int query_client_open_peer(struct query_client *client,
+                           const struct peer_options *options,
+                           uint32_t deadline_ms, struct err *err);
+
 void query_client_close(struct query_client *client);
 
 /* An answer to a read request, and the place in it. */

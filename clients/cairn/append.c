@@ -371,12 +371,13 @@ run_append(struct append_run *run, int argc, char **argv, struct err *err)
         .deadline_ms = run->cli->timeout_ms == 0 ? APPEND_DEADLINE_MS_DEFAULT
                                                  : run->cli->timeout_ms,
     };
-    struct curve_client curve;
-    int rc = cli_curve(run->cli, &curve, &client.curve, err);
+    struct cli_keys keys;
+    int rc = cli_keys_load(run->cli, &keys, err);
 
+    client.keys = keys.given ? &keys.peer : NULL;
     if (rc == 0)
         rc = append_client_open(&client, on_outcome, run, &run->client, err);
-    explicit_bzero(&curve, sizeof curve);
+    explicit_bzero(&keys, sizeof keys);
     if (rc < 0)
         return rc;
     if (argc > 0) {

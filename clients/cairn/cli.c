@@ -66,13 +66,17 @@ cli_common_option(struct cli *cli, int c, const char *value)
 }
 
 int
-cli_curve(const struct cli *cli, struct curve_client *curve,
-          const struct curve_client **ret_curve, struct err *err)
+cli_keys_load(const struct cli *cli, struct cli_keys *ret_keys, struct err *err)
 {
-    bool given;
-    int rc = curve_client_load(cli->server_key, cli->key, curve, &given, err);
+    struct cli_keys *k = ret_keys;
+    int rc =
+        curve_client_load(cli->server_key, cli->key, &k->curve, &k->given, err);
 
-    *ret_curve = given ? curve : NULL;
+    k->peer = (struct peer_keys){
+        .server = k->curve.server_key,
+        .public = k->curve.own.public_key,
+        .secret = k->curve.own.secret_key,
+    };
     return rc;
 }
 
@@ -80,14 +84,15 @@ int
 cli_query_open(const struct cli *cli, struct query_client *client,
                const char *endpoint, uint32_t deadline_ms, struct err *err)
 {
-    const struct curve_client *given;
-    struct curve_client curve;
-    int rc = cli_curve(cli, &curve, &given, err);
+    struct peer_options options = { .endpoint = endpoint };
+    struct cli_keys keys;
+    int rc = cli_keys_load(cli, &keys, err);
 
     if (rc < 0)
         return rc;
-    rc = query_client_open_curve(client, endpoint, given, deadline_ms, err);
-    explicit_bzero(&curve, sizeof curve);
+    options.keys = keys.given ? &keys.peer : NULL;
+    rc = query_client_open_peer(client, &options, deadline_ms, err);
+    explicit_bzero(&keys, sizeof keys);
     return rc;
 }
 

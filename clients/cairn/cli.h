@@ -12,7 +12,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "base/err.h"
+#include "c/peer.h"
+#include "wire/curve.h"
 
 enum cli_exit {
     CLI_DONE = 0,
@@ -67,16 +68,20 @@ bool cli_common_option(struct cli *cli, int c, const char *value);
         "help", no_argument, NULL, 'h'                \
     }
 
-struct curve_client;
 struct query_client;
 
-/*
- * Loads the keys for tcp; *ret_curve is `curve`, or NULL if none are given.
- */
-int cli_curve(const struct cli *cli, struct curve_client *curve,
-              const struct curve_client **ret_curve, struct err *err);
+/* The keys for tcp: overwrite them as soon as they have been used. */
+struct cli_keys {
+    struct curve_client curve;
+    struct peer_keys peer; /* borrows from `curve` */
+    bool given;            /* else there are none */
+};
 
-/* query_client_open_curve() with these keys. */
+/* Loads the keys that the options name. */
+int cli_keys_load(const struct cli *cli, struct cli_keys *ret_keys,
+                  struct err *err);
+
+/* Connects with these keys. */
 int cli_query_open(const struct cli *cli, struct query_client *client,
                    const char *endpoint, uint32_t deadline_ms, struct err *err);
 

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/zpl.h"
+#include "wire/tcp.h"
 #include "wire/zap.h"
 
 /* ZMQ_ZAP_ENFORCE_DOMAIN: a draft in libzmq 4.3.4, so that its headers hide
@@ -14,12 +15,6 @@
 #define OPTION_ZAP_ENFORCE_DOMAIN 93
 #define CREDENTIAL_PREFIX "credential:"
 #define PUBLIC_SUFFIX ".pub"
-
-/* A peer that is gone without a word is found out by tcp itself. */
-#define KEEPALIVE_IDLE_S 60
-#define KEEPALIVE_INTERVAL_S 10
-#define KEEPALIVE_COUNT 3
-#define UNACKNOWLEDGED_MS 30000
 
 /* ---- keys -------------------------------------------------------------- */
 
@@ -253,20 +248,6 @@ set_int(void *handle, int option, int value)
     return zmq_setsockopt(handle, option, &value, sizeof value);
 }
 
-/* What tcp needs beyond CURVE. */
-static int
-set_tcp(void *handle)
-{
-    int rc = set_int(handle, ZMQ_IPV6, 1);
-
-    rc |= set_int(handle, ZMQ_TCP_KEEPALIVE, 1);
-    rc |= set_int(handle, ZMQ_TCP_KEEPALIVE_IDLE, KEEPALIVE_IDLE_S);
-    rc |= set_int(handle, ZMQ_TCP_KEEPALIVE_INTVL, KEEPALIVE_INTERVAL_S);
-    rc |= set_int(handle, ZMQ_TCP_KEEPALIVE_CNT, KEEPALIVE_COUNT);
-    rc |= set_int(handle, ZMQ_TCP_MAXRT, UNACKNOWLEDGED_MS);
-    return rc;
-}
-
 static int
 set_key(void *handle, int option, const char *key)
 {
@@ -276,7 +257,7 @@ set_key(void *handle, int option, const char *key)
 int
 curve_serve(struct sock *sock, const struct curve_key *key, struct err *err)
 {
-    int enforced = 0, rc = set_tcp(sock->handle);
+    int enforced = 0, rc = tcp_set_options(sock->handle);
     size_t len = sizeof enforced;
 
     rc |= set_int(sock->handle, ZMQ_CURVE_SERVER, 1);
@@ -304,12 +285,8 @@ int
 curve_join(struct sock *sock, const struct curve_client *client,
            struct err *err)
 {
-    int rc = set_tcp(sock->handle);
-
-    rc |= set_key(sock->handle, ZMQ_CURVE_SERVERKEY, client->server_key);
-    rc |= set_key(sock->handle, ZMQ_CURVE_PUBLICKEY, client->own.public_key);
-    rc |= set_key(sock->handle, ZMQ_CURVE_SECRETKEY, client->own.secret_key);
-    if (rc != 0)
+    if (tcp_set_client(sock->handle, client->server_key, client->own.public_key,
+                       client->own.secret_key) != 0)
         return err_set(err, -CAIRN_ECONFIG,
                        "CURVE cannot be set up on a socket: %s; is libzmq "
                        "built with it?",

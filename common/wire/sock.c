@@ -7,8 +7,9 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include "wire/tcp.h"
+
 #define IPC_PREFIX "ipc://"
-#define TCP_PREFIX "tcp://"
 #define LOCK_MODE 0640
 
 static int
@@ -78,12 +79,6 @@ lock_path(struct sock *sock, const char *endpoint, struct err *err)
     return 0;
 }
 
-static bool
-is_tcp(const char *endpoint)
-{
-    return strncmp(endpoint, TCP_PREFIX, strlen(TCP_PREFIX)) == 0;
-}
-
 int
 sock_bind(struct sock *sock, const char *endpoint, struct err *err)
 {
@@ -92,7 +87,7 @@ sock_bind(struct sock *sock, const char *endpoint, struct err *err)
 
     if (strncmp(endpoint, IPC_PREFIX, strlen(IPC_PREFIX)) == 0)
         rc = lock_path(sock, endpoint, err);
-    if (rc == 0 && is_tcp(endpoint) && !sock->curve)
+    if (rc == 0 && tcp_endpoint(endpoint) && !sock->curve)
         rc = err_set(err, -CAIRN_ECONFIG,
                      "cannot bind %s: this endpoint is for ipc:// only; tcp "
                      "is spoken only with CURVE",
@@ -114,7 +109,7 @@ sock_bind(struct sock *sock, const char *endpoint, struct err *err)
 int
 sock_connect(struct sock *sock, const char *endpoint, struct err *err)
 {
-    if (is_tcp(endpoint) && !sock->curve)
+    if (tcp_endpoint(endpoint) && !sock->curve)
         return err_set(err, -CAIRN_EUSAGE,
                        "cannot connect to %s: tcp is spoken only with CURVE; "
                        "give the server's public key and a key of your own",

@@ -64,6 +64,7 @@ def vectors():
     yield "events-refused", [wire.header("EVENTS", 7, 3, 0, 0, 0, 0, 0),
                              b"from: ..."]
     yield "events", [wire.header("EVENTS", 7, 0, 1, 9, 8, 0, 2)]
+    yield "events-record", [wire.header("EVENTS", 7, 0, 0, 2, 8, 0, 1), record]
     yield "ping", [wire.header("PING", 7)]
     yield "pong", [wire.header("PONG", 7, 42, *LOG, 8),
                    b"cairn-gateway 0.1"]

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: MPL-2.0
+// A DEALER whose messages and news go to a receiver.
+
+import * as zmq from "zeromq";
+
+import { CairnError, UnreachableError, RefusedError } from "./errors.js";
+import { AppendSession, Call } from "./session.js";
+import * as wire from "./wire.js";
+
+const FRAME_BYTES_MAX = 32 << 20;
+
+const now = () => performance.now();
+
+/** Nothing is sent to a peer that is not there: what waits, waits with us. */
+class Peer {
+    #sending = Promise.resolve();
+    #closed = false;
+
+    constructor(context, endpoint, keys) {
+        this.endpoint = endpoint;
+        this.socket = new zmq.Dealer({
+            context,
+            linger: 0,
+            sendTimeout: 0,
+            sendHighWaterMark: 10000,
+            receiveHighWaterMark: 10000,
+            immediate: true,
+            reconnectInterval: 20,
+            reconnectMaxInterval: 1000,
+            maxMessageSize: FRAME_BYTES_MAX,
+            ...keys,
+        });
+        this.socket.events.on("handshake", () => this.onNews(true));
+        this.socket.events.on("disconnect", () => this.onNews(false));
+        this.socket.connect(endpoint);
+        this.done = this.#receive();
+    }
+
+    /** Whether it was taken; one after the other. */
+    send(frames) {
+        const sent = this.#sending.then(async () => {
+            try {
+                await this.socket.send(frames);
+                return true;
+            } catch (error) {
+                if (error.code === "EAGAIN" || this.#closed) {
+                    return false;
+                }
+                throw error;
+            }
+        });
+        this.#sending = sent.catch(() => false);
+        return sent;
+    }
+
+    async #receive() {
+        for await (const frames of this.socket) {
+            this.onMessage(frames);
+        }
+    }
+
+    async close() {
+        this.#closed = true;
+        await this.#sending;
+        this.socket.close();
+        await this.done.catch(() => undefined);
+    }
+}
+
+/** The gateway. */
+export class Commands extends Peer {
+    #session = new AppendSession();
+    #deadlineMs;
+    #window;
+    #waiting = []; // beyond the window, in order
+    #timer = null;
+    #isSending = false;
+
+    constructor(context, endpoint, keys, deadlineMs, window) {
+        super(context, endpoint, keys);
+        this.#deadlineMs = deadlineMs;
+        this.#window = window;
+    }
+
+    /** The outcome of a command. */
+    outcome(command) {
+        const encoded = wire.encodeCommand(command);
+        return new Promise((resolve, reject) => {
+            this.#waiting.push({ encoded, resolve, reject });
+            this.#work();
+        });
+    }
+
+    #admit() {
+        while (this.#waiting.length > 0 && this.#session.size < this.#window) {
+            const { encoded, resolve } = this.#waiting.shift();
+            this.#session.add(encoded, now(), this.#deadlineMs, resolve);
+        }
+    }
+
+    #work() {
+        this.#admit();
+        this.#send();
+        this.#schedule();
+    }
+
+    async #send() {
+        if (this.#isSending) {
+            return;
+        }
+        this.#isSending = true;
+        try {
+            // What is queued in this turn of the loop goes out together.
+            await Promise.resolve();
+            for (
+                let group = this.#session.next(now());
+                group !== null;
+                group = this.#session.next(now())
+            ) {
+                const frames = wire.encodeAppend(group.map((e) => e.command));
+                if (!(await this.send(frames))) {
+                    this.#session.unsend(group);
+                    break;
+                }
+            }
+        } finally {
+            this.#isSending = false;
+        }
+    }
+
+    /** A timer only while something is in flight. */
+    #schedule() {
+        clearTimeout(this.#timer);
+        const after = this.#session.wait(now());
+        this.#timer =
+            after === null
+                ? null
+                : setTimeout(() => {
+                      this.#session.tick(now());
+                      this.#work();
+                  }, after);
+    }
+
+    onMessage(frames) {
+        try {
+            this.#session.received(frames, now());
+        } catch (error) {
+            if (!(error instanceof CairnError)) {
+                throw error;
+            } // not of this protocol: the deadline ends the wait
+        }
+        this.#work();
+    }
+
+    onNews(connected) {
+        this.#session.connection(connected, now());
+        this.#work();
+    }
+
+    async close() {
+        clearTimeout(this.#timer);
+        await super.close();
+        clearTimeout(this.#timer);
+    }
+}
+
+/** The publisher, or a projector: requests by their numbers. */
+export class Requests extends Peer {
+    #calls = new Map();
+    #deadlineMs;
+
+    constructor(context, endpoint, keys, deadlineMs) {
+        super(context, endpoint, keys);
+        this.#deadlineMs = deadlineMs;
+    }
+
+    /** The frames that answer a request; `signal` ends the wait. */
+    async ask(number, frames, extraMs = 0, signal = undefined) {
+        const call = new Call(number, frames, now(), this.#deadlineMs, extraMs);
+        const entry = { call, answer: null, error: null, wake: () => {} };
+        const onAbort = () => {
+            entry.error = signal.reason;
+            entry.wake();
+        };
+        this.#calls.set(BigInt(number), entry);
+        signal?.addEventListener("abort", onAbort);
+        try {
+            while (entry.answer === null) {
+                signal?.throwIfAborted();
+                if (entry.error !== null) {
+                    throw entry.error;
+                }
+                if (now() >= call.deadline) {
+                    throw new UnreachableError(
+                        `nobody answers at ${this.endpoint}`,
+                    );
+                }
+                if (call.due(now())) {
+                    call.wasSent(now(), await this.send(frames));
+                }
+                if (entry.answer === null && entry.error === null) {
+                    await this.#pause(entry, call.wait(now()));
+                }
+            }
+            return entry.answer;
+        } finally {
+            signal?.removeEventListener("abort", onAbort);
+            this.#calls.delete(BigInt(number));
+        }
+    }
+
+    #pause(entry, ms) {
+        return new Promise((resolve) => {
+            const timer = setTimeout(resolve, ms);
+            entry.wake = () => {
+                clearTimeout(timer);
+                resolve();
+            };
+        });
+    }
+
+    onMessage(frames) {
+        let kind;
+        try {
+            kind = wire.headerKind(frames[0]);
+            if (kind === "REFUSED") {
+                // It does not say which: they are all of one kind.
+                const { code, text } = wire.decodeRefused(frames);
+                this.#fail(new RefusedError(code, text));
+                return;
+            }
+            const { numbers } = wire.decodeHeader(kind, frames[0]);
+            const entry = this.#calls.get(numbers[0]);
+            if (entry !== undefined) {
+                entry.answer = frames;
+                entry.wake();
+            }
+        } catch (error) {
+            if (!(error instanceof CairnError)) {
+                throw error;
+            } // not of this protocol: the deadline ends the wait
+        }
+    }
+
+    #fail(error) {
+        for (const entry of this.#calls.values()) {
+            entry.error = error;
+            entry.wake();
+        }
+    }
+
+    onNews(connected) {
+        for (const entry of this.#calls.values()) {
+            if (!connected) {
+                entry.call.lost();
+            }
+            entry.wake();
+        }
+    }
+
+    async close() {
+        this.#fail(new UnreachableError("the client has been closed"));
+        await super.close();
+    }
+}

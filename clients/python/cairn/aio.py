@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: MPL-2.0
+"""The client of asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import AsyncIterator, Iterable
+from types import TracebackType
+from typing import Any, Self, cast
+
+import zmq
+import zmq.asyncio
+from zmq.utils.monitor import parse_monitor_message
+
+from . import wire
+from .client import _NEWS, WAIT_STEP, Options, continued, waited
+from .errors import (CairnError, DamagedError, RefusedError, UnreachableError,
+                     append_error)
+from .model import Command, Event, Outcome, Page, Projection, Query
+from .session import AppendSession, Call, answered_by
+
+
+class _Peer:
+    """A DEALER whose messages and news go to a receiver."""
+
+    def __init__(self, context: zmq.asyncio.Context, options: Options,
+                 name: str) -> None:
+        self.endpoint = options.endpoint(name)
+        self.socket = context.socket(zmq.DEALER)
+        options.set_up(self.socket)
+        self.monitor = self.socket.get_monitor_socket(_NEWS)
+        self.monitor.linger = 0
+        self.socket.connect(self.endpoint)
+        self._tasks = [asyncio.create_task(self._receive()),
+                       asyncio.create_task(self._watch())]
+
+    def send(self, frames: list[bytes]) -> bool:
+        """Whether it was taken."""
+        # With NOBLOCK the future is done when it is returned.
+        future = cast("asyncio.Future[Any]", self.socket.send_multipart(
+            frames, flags=zmq.NOBLOCK))
+        return future.exception() is None
+
+    async def _receive(self) -> None:
+        while True:
+            self.on_message(await self.socket.recv_multipart())
+
+    async def _watch(self) -> None:
+        while True:
+            frames = await self.monitor.recv_multipart()
+            event = parse_monitor_message(frames)["event"]
+            self.on_news(event == zmq.EVENT_HANDSHAKE_SUCCEEDED)
+
+    def on_message(self, frames: list[bytes]) -> None:
+        raise NotImplementedError
+
+    def on_news(self, connected: bool) -> None:
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.socket.disable_monitor()
+        self.monitor.close(0)
+        self.socket.close(0)
+
+
+class _Commands(_Peer):
+    """The gateway; a task of its own sends, and sends again."""
+
+    def __init__(self, context: zmq.asyncio.Context, options: Options) -> None:
+        self.session = AppendSession(options.verify)
+        self.failure: CairnError | None = None
+        self._deadline = options.deadline
+        self._work = asyncio.Event()
+        super().__init__(context, options, "commands")
+        self._tasks.append(asyncio.create_task(self._send()))
+
+    def add(self, command: Command) -> asyncio.Future[Outcome]:
+        future: asyncio.Future[Outcome] = \
+            asyncio.get_running_loop().create_future()
+
+        def done(outcome: Outcome) -> None:
+            if not future.done():
+                future.set_result(outcome)
+
+        self.session.add(command, time.monotonic(), self._deadline, done)
+        self._work.set()
+        return future
+
+    async def _send(self) -> None:
+        while True:
+            self._work.clear()
+            for frames, group in self.session.outgoing(time.monotonic()):
+                if not self.send(frames):
+                    break
+                self.session.mark_sent(group)
+            try:
+                async with asyncio.timeout(
+                        self.session.wait(time.monotonic()) + 0.001):
+                    await self._work.wait()
+            except TimeoutError:
+                pass
+            self.session.tick(time.monotonic())
+
+    def on_message(self, frames: list[bytes]) -> None:
+        try:
+            self.session.received(frames, time.monotonic())
+        except CairnError:
+            pass  # not of this protocol: the deadline ends the wait
+        self._work.set()
+
+    def on_news(self, connected: bool) -> None:
+        self.session.connection(connected, time.monotonic())
+        self._work.set()
+
+
+class _Requests(_Peer):
+    """The publisher, or a projector: requests by their numbers."""
+
+    def __init__(self, context: zmq.asyncio.Context, options: Options,
+                 name: str) -> None:
+        self._deadline = options.deadline
+        self._calls: dict[int, tuple[Call, asyncio.Future[list[bytes]],
+                                     asyncio.Event]] = {}
+        super().__init__(context, options, name)
+
+    async def ask(self, number: int, frames: list[bytes],
+                  extra: float = 0.0) -> list[bytes]:
+        future: asyncio.Future[list[bytes]] = \
+            asyncio.get_running_loop().create_future()
+        call = Call(number, frames,
+                    time.monotonic() + self._deadline + extra, extra)
+        woken = asyncio.Event()
+        self._calls[number] = call, future, woken
+        future.add_done_callback(lambda _: woken.set())
+        try:
+            while not future.done():
+                now = time.monotonic()
+                if now >= call.deadline:
+                    raise UnreachableError(
+                        f"nobody answers at {self.endpoint}")
+                woken.clear()
+                if call.due(now):
+                    call.was_sent(now, self.send(frames))
+                try:
+                    async with asyncio.timeout(call.wait(now) + 0.001):
+                        await woken.wait()
+                except TimeoutError:
+                    pass
+            return future.result()
+        finally:
+            del self._calls[number]
+
+    def on_message(self, frames: list[bytes]) -> None:
+        try:
+            number = answered_by(frames)
+        except RefusedError as refusal:
+            # It does not say which: requests of ours are all of one kind.
+            for _, future, _ in self._calls.values():
+                if not future.done():
+                    future.set_exception(refusal)
+            return
+        if number in self._calls and not self._calls[number][1].done():
+            self._calls[number][1].set_result(frames)
+
+    def on_news(self, connected: bool) -> None:
+        for call, _, woken in self._calls.values():
+            if not connected:
+                call.lost()
+            woken.set()
+
+
+class AsyncClient:
+    """A client of one event loop; as Client otherwise.  Any number of its
+    coroutines may run at once."""
+
+    def __init__(self, options: Options | None = None, **more: Any) -> None:
+        self.options = dataclasses.replace(options or Options(), **more)
+        self._context = zmq.asyncio.Context()
+        self._commands: _Commands | None = None
+        self._requests: dict[str, _Requests] = {}
+        self._window = asyncio.Semaphore(self.options.window)
+        self._number = 0
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None,
+                        value: BaseException | None,
+                        trace: TracebackType | None) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes it.  Commands without an outcome get none."""
+        if self._commands is not None:
+            await self._commands.close()
+        for peer in self._requests.values():
+            await peer.close()
+        self._context.term()
+
+    # ---- commands ----------------------------------------------------------
+
+    async def outcome(self, command: Command) -> Outcome:
+        """Appends; returns the outcome, accepted or not."""
+        async with self._window:
+            if self._commands is None:
+                self._commands = _Commands(self._context, self.options)
+            return await self._commands.add(command)
+
+    async def append(self, command: Command) -> Outcome:
+        """Appends; returns the outcome if it is accepted, else raises an
+        AppendError.  Cancelling it does not take the command back."""
+        outcome = await self.outcome(command)
+        if not outcome.accepted:
+            raise append_error(outcome)
+        return outcome
+
+    async def append_many(self, commands: Iterable[Command]) -> list[Outcome]:
+        """Appends many commands, `window` of them in flight; outcomes in the
+        order of the commands, accepted or not."""
+        return await asyncio.gather(*map(self.outcome, commands))
+
+    # ---- requests ----------------------------------------------------------
+
+    async def _ask(self, name: str, number: int, frames: list[bytes],
+                   extra: float = 0.0) -> list[bytes]:
+        if name not in self._requests:
+            self._requests[name] = _Requests(self._context, self.options, name)
+        return await self._requests[name].ask(number, frames, extra)
+
+    def _next(self) -> int:
+        self._number += 1
+        return self._number
+
+    async def page(self, query: Query, wait: float = 0.0) -> Page:
+        """One page of events; waits so many seconds for its first event."""
+        deadline = time.monotonic() + self.options.deadline
+        while True:
+            number = self._next()
+            frames = await self._ask("queries", number, wire.encode_read(
+                number, query, int(wait * 1000)), wait)
+            answer = wire.decode_events(frames, self.options.verify)
+            if answer.code == "accepted":
+                return answer.page
+            if answer.code == "damaged":
+                raise DamagedError(answer.text)
+            if answer.code not in ("busy", "stopping") or \
+                    time.monotonic() >= deadline:
+                raise RefusedError(answer.code, answer.text)
+            await asyncio.sleep(0.05)  # it will be there soon
+
+    async def read(self, query: Query | None = None) -> AsyncIterator[Event]:
+        """Every event up to the present end, page by page."""
+        query = query or Query()
+        while True:
+            page = await self.page(query)
+            for event in page.events:
+                yield event
+            if page.at_end:
+                return
+            query = continued(query, page)
+
+    async def follow(self, query: Query | None = None) -> AsyncIterator[Event]:
+        """Every event, and then what comes, as it comes, without an end."""
+        query = query or Query()
+        if query.backward:
+            raise ValueError("only a forward query can be followed")
+        while True:
+            page = await self.page(query, WAIT_STEP)
+            for event in page.events:
+                yield event
+            query = continued(query, page)
+
+    async def watermark(self) -> int:
+        """The highest durable position."""
+        number = self._next()
+        return wire.decode_pong(await self._ask(
+            "queries", number, wire.encode_ping(number)))[3]
+
+    async def projection(self, name: str) -> Projection:
+        """How a projection is."""
+        return await self._projection(name, wire.INFO, 0, 0.0)
+
+    async def _projection(self, name: str, operation: int, position: int,
+                          wait: float) -> Projection:
+        number = self._next()
+        frames = await self._ask(
+            f"projections/{name}", number, wire.encode_projection(
+                number, operation, position, int(wait * 1000)), wait)
+        return wire.decode_projected(frames)[1]
+
+    async def wait(self, name: str, position: int,
+                   timeout: float = 60.0) -> int:
+        """Waits until a projection has taken in every event up to `position`;
+        returns its checkpoint."""
+        until = time.monotonic() + timeout
+        while True:
+            left = max(until - time.monotonic(), 0.0)
+            found = await self._projection(name, wire.WAIT, position,
+                                           min(left, WAIT_STEP))
+            checkpoint = waited(found, time.monotonic() >= until)
+            if checkpoint is not None:
+                return checkpoint

@@ -1,0 +1,311 @@
+# SPDX-License-Identifier: MPL-2.0
+"""The blocking client."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterable, Iterator
+from functools import partial
+from types import TracebackType
+from typing import Any, Self
+
+import zmq
+from zmq.utils.monitor import parse_monitor_message
+
+from . import wire
+from .errors import (DamagedError, ProjectionFailedError, RefusedError,
+                     UnreachableError, WaitTimeoutError, append_error)
+from .model import Command, Event, Outcome, Page, Projection, Query
+from .session import AppendSession, Call, answered_by
+
+WAIT_STEP = 10.0  # of one request, so that a lost answer is soon noticed
+_NEWS = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Options:
+    """How to reach Cairn, and how long to try."""
+
+    run: str = "/run/cairn"
+    """The directory with the daemons' sockets."""
+    commands: str = ""
+    """Endpoint of the gateway; ipc://RUN/commands."""
+    queries: str = ""
+    """Endpoint of the publisher; ipc://RUN/queries."""
+    projections: str = ""
+    """Endpoint of the projectors without their names."""
+    deadline: float = 30.0
+    """Seconds that anything is tried."""
+    window: int = 256
+    """Commands in flight at most."""
+    verify: bool = True
+    """Check the checksums of events; they cost about 0.1 us a byte."""
+    server_key: bytes | None = None
+    public_key: bytes | None = None
+    secret_key: bytes | None = None
+    """CURVE keys in Z85; needed over tcp."""
+
+    def endpoint(self, name: str) -> str:
+        """Of "commands", "queries", or a projection ("projections/x")."""
+        if name.startswith("projections/"):
+            base = self.projections or f"ipc://{self.run}/projections/"
+            return base + name.removeprefix("projections/")
+        said = self.commands if name == "commands" else self.queries
+        return said or f"ipc://{self.run}/{name}"
+
+    def set_up(self, socket: zmq.Socket[Any]) -> None:
+        """Sets the options of a socket.  Nothing is sent to a peer that is
+        not there: what waits, waits with us."""
+        socket.linger = 0
+        socket.sndtimeo = 0
+        socket.sndhwm = socket.rcvhwm = 10000
+        socket.immediate = 1
+        socket.reconnect_ivl = 20
+        socket.reconnect_ivl_max = 1000
+        socket.maxmsgsize = wire.FRAME_BYTES_MAX
+        if self.server_key is not None:
+            socket.curve_serverkey = self.server_key
+            socket.curve_publickey = self.public_key
+            socket.curve_secretkey = self.secret_key
+
+
+class _Peer:
+    """A DEALER, and the news of its connection."""
+
+    def __init__(self, context: zmq.Context[Any], options: Options,
+                 name: str) -> None:
+        self.endpoint = options.endpoint(name)
+        self.socket = context.socket(zmq.DEALER)
+        options.set_up(self.socket)
+        self.monitor = self.socket.get_monitor_socket(_NEWS)
+        self.monitor.linger = 0
+        self.socket.connect(self.endpoint)
+        self._poller = zmq.Poller()
+        self._poller.register(self.socket, zmq.POLLIN)
+        self._poller.register(self.monitor, zmq.POLLIN)
+
+    def send(self, frames: list[bytes]) -> bool:
+        """Whether it was taken."""
+        try:
+            self.socket.send_multipart(frames, zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        return True
+
+    def wait(self, seconds: float) -> None:
+        """Until there is a message or news."""
+        self._poller.poll(int(seconds * 1000) + 1)
+
+    def messages(self) -> Iterator[list[bytes]]:
+        """What has come."""
+        while True:
+            try:
+                yield self.socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+
+    def news(self) -> Iterator[bool]:
+        """True: connected; False: disconnected."""
+        while True:
+            try:
+                frames = self.monitor.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            event = parse_monitor_message(frames)["event"]
+            yield event == zmq.EVENT_HANDSHAKE_SUCCEEDED
+
+    def close(self) -> None:
+        self.socket.disable_monitor()
+        self.monitor.close(0)
+        self.socket.close(0)
+
+
+class Client:
+    """A client of one thread.
+
+    It connects when it is first used, connects again whenever a connection
+    breaks, and sends again, with the same command id, what may have been lost,
+    until the deadline.
+    """
+
+    def __init__(self, options: Options | None = None, **more: Any) -> None:
+        self.options = dataclasses.replace(options or Options(), **more)
+        self._context = zmq.Context()
+        self._peers: dict[str, _Peer] = {}
+        self._session = AppendSession(self.options.verify)
+        self._number = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None,
+                 value: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes it.  Commands without an outcome get none."""
+        for peer in self._peers.values():
+            peer.close()
+        self._peers.clear()
+        self._context.term()
+
+    def _peer(self, name: str) -> _Peer:
+        if name not in self._peers:
+            self._peers[name] = _Peer(self._context, self.options, name)
+        return self._peers[name]
+
+    # ---- commands ----------------------------------------------------------
+
+    def append(self, command: Command) -> Outcome:
+        """Appends; returns the outcome if it is accepted, else raises an
+        AppendError."""
+        outcome, = self.append_many([command])
+        if not outcome.accepted:
+            raise append_error(outcome)
+        return outcome
+
+    def append_many(self, commands: Iterable[Command]) -> list[Outcome]:
+        """Appends many commands, `window` of them in flight, each a commit of
+        its own; outcomes in the order of the commands, accepted or not.  They
+        take effect in this order, but for those that the server was too busy
+        for."""
+        found: dict[int, Outcome] = {}
+        count = 0
+        for number, command in enumerate(commands):
+            count = number + 1
+            while len(self._session.pending) >= self.options.window:
+                self._pump()
+            self._session.add(command, time.monotonic(), self.options.deadline,
+                              partial(found.__setitem__, number))
+        while len(found) < count:
+            self._pump()
+        return [found[n] for n in range(count)]
+
+    def _pump(self) -> None:
+        """Sends what is to be sent, and takes in what comes."""
+        peer, session = self._peer("commands"), self._session
+        now = time.monotonic()
+        for frames, group in session.outgoing(now):
+            if not peer.send(frames):
+                break
+            session.mark_sent(group)
+        peer.wait(session.wait(time.monotonic()))
+        for frames in peer.messages():
+            session.received(frames, time.monotonic())
+        for connected in peer.news():
+            session.connection(connected, time.monotonic())
+        session.tick(time.monotonic())
+
+    # ---- requests ----------------------------------------------------------
+
+    def _ask(self, name: str, number: int, frames: list[bytes],
+             extra: float = 0.0) -> list[bytes]:
+        peer = self._peer(name)
+        call = Call(number, frames, time.monotonic() + self.options.deadline +
+                    extra, extra)
+        while True:
+            now = time.monotonic()
+            if now >= call.deadline:
+                raise UnreachableError(f"nobody answers at {peer.endpoint}")
+            if call.due(now):
+                call.was_sent(now, peer.send(frames))
+            peer.wait(call.wait(now))
+            for answer in peer.messages():
+                if answered_by(answer) == number:
+                    return answer
+            for connected in peer.news():
+                if not connected:
+                    call.lost()
+
+    def _next(self) -> int:
+        self._number += 1
+        return self._number
+
+    def page(self, query: Query, wait: float = 0.0) -> Page:
+        """One page of events; waits so many seconds for its first event."""
+        deadline = time.monotonic() + self.options.deadline
+        while True:
+            number = self._next()
+            frames = self._ask("queries", number, wire.encode_read(
+                number, query, int(wait * 1000)), wait)
+            answer = wire.decode_events(frames, self.options.verify)
+            if answer.code == "accepted":
+                return answer.page
+            if answer.code == "damaged":
+                raise DamagedError(answer.text)
+            if answer.code not in ("busy", "stopping") or \
+                    time.monotonic() >= deadline:
+                raise RefusedError(answer.code, answer.text)
+            time.sleep(0.05)  # it will be there soon
+
+    def read(self, query: Query | None = None) -> Iterator[Event]:
+        """Every event up to the present end, page by page."""
+        query = query or Query()
+        while True:
+            page = self.page(query)
+            yield from page.events
+            if page.at_end:
+                return
+            query = continued(query, page)
+
+    def follow(self, query: Query | None = None) -> Iterator[Event]:
+        """Every event, and then what comes, as it comes, without an end.
+        After an UnreachableError go on behind the last event."""
+        query = query or Query()
+        if query.backward:
+            raise ValueError("only a forward query can be followed")
+        while True:
+            page = self.page(query, WAIT_STEP)
+            yield from page.events
+            query = continued(query, page)
+
+    def watermark(self) -> int:
+        """The highest durable position."""
+        number = self._next()
+        return wire.decode_pong(self._ask("queries", number,
+                                          wire.encode_ping(number)))[3]
+
+    def projection(self, name: str) -> Projection:
+        """How a projection is."""
+        return self._projection(name, wire.INFO, 0, 0.0)
+
+    def _projection(self, name: str, operation: int, position: int,
+                    wait: float) -> Projection:
+        number = self._next()
+        frames = self._ask(
+            f"projections/{name}", number, wire.encode_projection(
+                number, operation, position, int(wait * 1000)), wait)
+        return wire.decode_projected(frames)[1]
+
+    def wait(self, name: str, position: int, timeout: float = 60.0) -> int:
+        """Waits until a projection has taken in every event up to `position`,
+        so that you can read your own writes.  Returns its checkpoint."""
+        until = time.monotonic() + timeout
+        while True:
+            left = max(until - time.monotonic(), 0.0)
+            found = self._projection(name, wire.WAIT, position,
+                                     min(left, WAIT_STEP))
+            checkpoint = waited(found, time.monotonic() >= until)
+            if checkpoint is not None:
+                return checkpoint
+
+
+def continued(query: Query, page: Page) -> Query:
+    """The query that goes on behind a page."""
+    return dataclasses.replace(query, start=page.next, from_end=None,
+                               from_time_us=None)
+
+
+def waited(found: Projection, is_late: bool) -> int | None:
+    """The checkpoint if it has come far enough, None if it may yet."""
+    if found.code == "accepted":
+        return found.checkpoint
+    if found.state == "failed":
+        raise ProjectionFailedError(found.text)
+    if found.code != "busy":
+        raise RefusedError(found.code, found.text)
+    if is_late:
+        raise WaitTimeoutError(f"{found.name} is at {found.checkpoint}")
+    return None

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: MPL-2.0
+"""What is in flight, and when it is sent again; without any socket.
+
+Both clients, the blocking one and that of asyncio, drive these.  Times are
+seconds of a clock that never goes back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from . import wire
+from .errors import ProtocolError, RefusedError
+from .model import Command, Outcome
+
+BACKOFF_MIN = 0.05
+BACKOFF_MAX = 1.0
+SILENCE = 5.0  # without any answer: all is sent again
+RESEND = 1.0  # a request without an answer is asked again
+MESSAGE_BYTES = 256 << 10
+AGAIN = ("busy", "unknown", "stopping")
+
+
+@dataclass(slots=True, eq=False)
+class Pending:
+    """A command without an outcome."""
+
+    command: wire.EncodedCommand
+    deadline: float
+    done: Callable[[Outcome], None]
+    sent: bool = False  # and no reason to send it again
+    reached: bool = False  # was sent once
+
+
+@dataclass(slots=True)
+class AppendSession:
+    """Commands in the order in which they were added."""
+
+    verify: bool = True
+    connected: bool = False
+    pending: dict[int, Pending] = field(default_factory=dict)
+    _by_id: dict[bytes, list[int]] = field(default_factory=dict)
+    _serial: int = 0
+    _unsent: int = 0
+    _resume: float = 0.0
+    _backoff: float = BACKOFF_MIN
+    _heard: float = 0.0
+
+    def add(self, command: Command, now: float, deadline: float,
+            done: Callable[[Outcome], None]) -> None:
+        """Takes a command; `done` is called once.  Raises ValueError for what
+        no message can carry."""
+        self._serial += 1
+        entry = Pending(wire.encode_command(command), now + deadline, done)
+        if not self.pending:
+            self._heard = now
+        self.pending[self._serial] = entry
+        self._by_id.setdefault(command.id.bytes, []).append(self._serial)
+        self._unsent += 1
+
+    def outgoing(self, now: float) -> Iterator[tuple[list[bytes],
+                                                     list[Pending]]]:
+        """Messages to send now.  Call mark_sent() for each that was taken,
+        and stop at the first that was not."""
+        if not self._unsent or not self.connected or now < self._resume:
+            return
+        if self._unsent == len(self.pending):
+            self._heard = now
+        group: list[Pending] = []
+        size = elements = 0
+        for entry in list(self.pending.values()):
+            if entry.sent:
+                continue
+            c = entry.command
+            more = max(len(c.checks), len(c.items), len(c.events))
+            if group and (len(group) == wire.COMMANDS_MAX or
+                          size + len(c.body) > MESSAGE_BYTES or
+                          elements + more > wire.ELEMENTS_MAX):
+                yield wire.encode_append([p.command for p in group]), group
+                group, size, elements = [], 0, 0
+            group.append(entry)
+            size += len(c.body)
+            elements += more
+        if group:
+            yield wire.encode_append([p.command for p in group]), group
+
+    def mark_sent(self, group: list[Pending]) -> None:
+        """The message of this group is on its way."""
+        for entry in group:
+            if not entry.sent:
+                entry.sent = entry.reached = True
+                self._unsent -= 1
+
+    def received(self, frames: list[bytes], now: float) -> None:
+        """Takes a message of the gateway in."""
+        self._heard = now
+        if wire.header_kind(frames[0]) == "REFUSED":
+            code, text = wire.decode_refused(frames)
+            if code in AGAIN:
+                self._all_again(now)
+            else:
+                self._refused(code, text)
+            return
+        for outcome in wire.decode_appended(frames, self.verify):
+            serials = self._by_id.get(outcome.id.bytes)
+            if not serials:
+                continue  # an answer to an earlier try
+            if outcome.code in AGAIN:
+                self._again(self.pending[serials[0]], now,
+                            outcome.retry_ms / 1000)
+            else:
+                self._backoff = BACKOFF_MIN
+                self._finish(serials[0], outcome)
+
+    def _refused(self, code: str, text: str) -> None:
+        """It was not understood: there is no use in sending it again."""
+        for serial, entry in list(self.pending.items()):
+            if entry.sent:
+                self._finish(serial, Outcome(entry.command.id, code,
+                                             detail=text))
+
+    def _finish(self, serial: int, outcome: Outcome) -> None:
+        entry = self.pending.pop(serial)
+        if not entry.sent:
+            self._unsent -= 1
+        serials = self._by_id[entry.command.id.bytes]
+        serials.remove(serial)
+        if not serials:
+            del self._by_id[entry.command.id.bytes]
+        entry.done(outcome)
+
+    def _again(self, entry: Pending, now: float, retry: float) -> None:
+        """Sends a command again, not before a while."""
+        if not entry.sent:
+            return
+        entry.sent = False
+        self._unsent += 1
+        if now < self._resume:
+            return  # one failure for many commands: one wait
+        self._resume = now + max(retry, self._backoff)
+        self._backoff = min(2 * self._backoff, BACKOFF_MAX)
+
+    def _all_again(self, now: float) -> None:
+        for entry in self.pending.values():
+            self._again(entry, now, 0)
+
+    def connection(self, connected: bool, now: float) -> None:
+        """The connection came, or went."""
+        self.connected = connected
+        if connected:
+            self._resume = 0.0
+        else:
+            self._all_again(now)
+
+    def tick(self, now: float) -> None:
+        """Gives up what is past its deadline, and ends a silence."""
+        if len(self.pending) > self._unsent and now - self._heard > SILENCE:
+            self._heard = now
+            self._all_again(now)
+        for serial, entry in list(self.pending.items()):
+            if now >= entry.deadline:
+                self._finish(serial, Outcome(
+                    entry.command.id, "unknown", sent=entry.reached,
+                    detail="no answer until the deadline"))
+
+    def wait(self, now: float) -> float:
+        """Seconds until there is something to do."""
+        after = 0.1 if self.pending else 3600.0  # deadlines and silences
+        if self._unsent and self.connected:
+            after = min(after, self._resume - now)
+        return max(after, 0.0)
+
+
+@dataclass(slots=True)
+class Call:
+    """A request and, at last, its answer; all tries have one number."""
+
+    number: int
+    frames: list[bytes]
+    deadline: float
+    extra: float  # that the other side may take its time
+    resend: float = 0.0
+
+    def due(self, now: float) -> bool:
+        """Whether to send it now."""
+        return now >= self.resend
+
+    def was_sent(self, now: float, taken: bool) -> None:
+        """Not connected yet: again soon; else when it may be lost."""
+        self.resend = now + (RESEND + self.extra if taken else 0.01)
+
+    def lost(self) -> None:
+        """The connection over which it was asked is gone."""
+        self.resend = 0.0
+
+    def wait(self, now: float) -> float:
+        """Seconds until there is something to do."""
+        return max(min(self.resend, self.deadline) - now, 0.0)
+
+
+def answered_by(frames: list[bytes]) -> int | None:
+    """The number of the request that a message answers; None: none.  Raises
+    RefusedError for a request that was not understood."""
+    try:
+        kind = wire.header_kind(frames[0])
+        if kind == "REFUSED":
+            raise RefusedError(*wire.decode_refused(frames))
+        if kind not in ("EVENTS", "PONG", "PROJECTED"):
+            return None
+        return wire.decode_header(kind, frames[0])[0][0]
+    except ProtocolError:
+        return None
