@@ -5,9 +5,15 @@
 #ifndef CAIRN_BENCH_CAIRN_H
 #define CAIRN_BENCH_CAIRN_H
 
+#include "lib/pipeline.h"
 #include "load.h"
 
-/* self is a struct pipeline that has been started. */
+struct cairn {
+    struct pipeline pipeline; /* has been started */
+    uint64_t versions[LOAD_STREAMS];
+};
+
+/* self is a struct cairn. */
 uint64_t cairn_run(void *self, const struct load *load, uint32_t connection);
 
 #endif

@@ -8,6 +8,7 @@
 #ifndef CAIRN_CLIENTS_CLI_H
 #define CAIRN_CLIENTS_CLI_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -43,7 +44,8 @@ struct cli {
 typedef int cli_command(struct cli *cli, int argc, char **argv);
 
 cli_command cli_append, cli_read, cli_watch, cli_stream, cli_projection,
-    cli_status, cli_log, cli_export, cli_import, cli_key;
+    cli_status, cli_log, cli_export, cli_import, cli_key, cli_floor,
+    cli_bench;
 
 /* `cairn log backup` and `cairn log restore`; argv[0] is "log". */
 cli_command cli_log_backup, cli_log_restore;
@@ -112,5 +114,13 @@ double cli_seconds_left(uint64_t began_ms, uint64_t done, uint64_t all,
 void cli_progress(struct cli *cli, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void cli_progress_end(struct cli *cli);
+
+/*
+ * For what lasts long and can end early with what it has: after
+ * cli_catch_interrupts() SIGINT and SIGTERM only set cli_interrupted; a second
+ * one ends the program.
+ */
+extern volatile sig_atomic_t cli_interrupted;
+void cli_catch_interrupts(void);
 
 #endif
