@@ -6,9 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "c/append_client.h"
+#include "c/command_id.h"
+#include "cairn/timings.h"
 
 #define STOP_LOOK_MS 100u /* how soon an interrupt is noticed */
 
@@ -23,15 +24,6 @@ struct run {
     uint8_t *text; /* which the events share: it is copied when queued */
     struct wire_event *events;
 };
-
-static double
-seconds_of(clockid_t clock)
-{
-    struct timespec t;
-
-    (void)clock_gettime(clock, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 static void
 on_outcome(void *arg, uint64_t tag, const struct wire_command *command,
@@ -51,7 +43,7 @@ on_outcome(void *arg, uint64_t tag, const struct wire_command *command,
     /* Commands of one window may be answered in any order, but a place is
      * taken again only after its answer. */
     f->on_latency(f->arg,
-                  seconds_of(CLOCK_MONOTONIC) - run->sent[tag % f->window]);
+                  timings_now() - run->sent[tag % f->window]);
 }
 
 static int
@@ -96,7 +88,7 @@ queue_one(struct run *run, uint64_t tag)
                                 .expect = WIRE_EXPECT_EXACT,
                                 .version = f->versions[number] };
     struct wire_command command = {
-        .id = uuid_v7((uint64_t)(seconds_of(CLOCK_REALTIME) * 1000)),
+        .id = command_id_new(),
         .events = run->events,
         .event_count = f->batch,
         .checks = &check,
@@ -106,7 +98,7 @@ queue_one(struct run *run, uint64_t tag)
     (void)snprintf(name, sizeof name, "%s-%04u", f->prefix, number);
     memcpy(run->stream, name, run->stream_len);
     f->versions[number] += f->batch;
-    run->sent[tag % f->window] = seconds_of(CLOCK_MONOTONIC);
+    run->sent[tag % f->window] = timings_now();
     return append_client_queue(run->client, &command, tag);
 }
 
@@ -127,7 +119,7 @@ int
 feeder_run(struct feeder *f, struct err *err)
 {
     struct run run = { .feeder = f };
-    double until = seconds_of(CLOCK_MONOTONIC) + f->seconds;
+    double until = timings_now() + f->seconds;
     int rc = run_open(&run, err);
 
     for (uint64_t tag = 0; rc == 0 && tag < f->commits_max; tag++) {
@@ -136,7 +128,7 @@ feeder_run(struct feeder *f, struct err *err)
                (f->stop == NULL || !*f->stop))
             rc = append_client_pump(run.client, STOP_LOOK_MS);
         if (f->refused > 0 || (f->stop != NULL && *f->stop) ||
-            seconds_of(CLOCK_MONOTONIC) > until)
+            timings_now() > until)
             break;
         if (rc == 0)
             rc = queue_one(&run, tag);
