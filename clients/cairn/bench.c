@@ -251,6 +251,7 @@ run(struct bench *b)
                 "%s-NNNN; they stay in the log\n",
                 b->cli->commands, b->seconds, b->prefix);
     cli_catch_interrupts();
+    (void)zsys_init(); /* czmq must not be woken by several threads at once */
     began = timings_now();
     rc = run_connections(b, &all);
     took = timings_now() - began;
