@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "c/append_client.h"
 
+#include <poll.h>
+
 #include "base/log.h"
 #include "wire/array.h"
 #include "wire/image.h"
@@ -49,6 +51,8 @@ pending_at(struct append_client *c, uint32_t index)
     return &c->ring[(c->first + index) % c->options.window];
 }
 
+static void watch_connection(struct append_client *c);
+
 int
 append_client_open(const struct append_client_options *options,
                    append_outcome_fn *on_outcome, void *arg,
@@ -84,6 +88,8 @@ append_client_open(const struct append_client_options *options,
                              sizeof reconnect_ms);
         rc = sock_connect(&c->sock, options->endpoint, err);
     }
+    if (rc == 0)
+        watch_connection(c); /* what came, nobody would tell of again */
     if (rc < 0)
         append_client_close(&c);
     else
@@ -428,7 +434,7 @@ give_up(struct append_client *c, uint64_t now)
 }
 
 /* How long to wait for a socket: not beyond the next thing to do. */
-static long
+static int
 poll_ms(const struct append_client *c, uint64_t now, uint64_t until)
 {
     uint64_t next = until;
@@ -437,7 +443,26 @@ poll_ms(const struct append_client *c, uint64_t now, uint64_t until)
         next = c->resume_ms;
     if (next > now + 100) /* deadlines and silences */
         next = now + 100;
-    return next > now ? (long)(next - now) : 0;
+    return next > now ? (int)(next - now) : 0;
+}
+
+/*
+ * Waits until something may have come.  zmq_poll() would ask both sockets
+ * before and after, with two system calls each.
+ */
+static void
+wait_for_news(struct append_client *c, int timeout_ms)
+{
+    struct pollfd fds[2] = {
+        { .fd = c->sock.fd, .events = POLLIN },
+        { .fd = zsock_fd(c->monitor.zsock), .events = POLLIN },
+    };
+
+    (void)poll(fds, 2, c->sock.drained ? timeout_ms : 0);
+    if (fds[0].revents != 0)
+        receive(c);
+    if (fds[1].revents != 0)
+        watch_connection(c);
 }
 
 int
@@ -447,21 +472,15 @@ append_client_pump(struct append_client *c, uint32_t wait_ms)
     uint32_t before;
 
     do {
-        zmq_pollitem_t items[2] = {
-            { .socket = c->sock.handle, .events = ZMQ_POLLIN },
-            { .socket = c->monitor.handle, .events = ZMQ_POLLIN },
-        };
         int rc = send_unsent(c);
         uint64_t now = clock_ms();
 
         if (rc < 0)
             return rc;
         before = c->count;
-        (void)zmq_poll(items, 2, poll_ms(c, now, until));
-        if (items[0].revents & ZMQ_POLLIN)
-            receive(c);
-        if (items[1].revents & ZMQ_POLLIN)
-            watch_connection(c);
+        receive(c);
+        if (c->count == before)
+            wait_for_news(c, poll_ms(c, now, until));
         now = clock_ms();
         if (c->count > c->unsent && now - c->heard_ms > c->options.silence_ms)
             connect_anew(c, now);
