@@ -56,6 +56,7 @@ main(int argc, char **argv)
         fprintf(stderr, "usage: bench_append BUILD SECONDS ROUNDS [NAME]\n");
         return 64;
     }
+    cairn_init(&cairn, LOAD_STREAMS, 0);
     pipeline_start(&cairn.pipeline, argv[1], NULL);
     chain_start(&bare, cairn.pipeline.dir, false);
     chain_start(&dry, cairn.pipeline.dir, true);

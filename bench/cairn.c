@@ -1,9 +1,22 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "cairn.h"
 
+#include <stdlib.h>
+
 #include "cairn/feeder.h"
 
 #define DEADLINE_MS 30000u
+
+void
+cairn_init(struct cairn *cairn, uint32_t stream_count, uint64_t version)
+{
+    cairn->stream_count = stream_count;
+    cairn->versions = calloc(stream_count, sizeof *cairn->versions);
+    if (cairn->versions == NULL)
+        bench_die("no memory for versions");
+    for (uint32_t i = 0; i < stream_count; i++)
+        cairn->versions[i] = version;
+}
 
 static void
 on_latency(void *arg, double seconds)
@@ -22,10 +35,10 @@ cairn_run(void *self, const struct load *load, uint32_t connection)
         .window = load->outstanding / load->connections,
         .batch = load->batch,
         .data_len = LOAD_DATA_LEN,
-        .prefix = "bench",
+        .prefix = CAIRN_PREFIX,
         .stream_first = connection,
         .stream_step = load->connections,
-        .stream_count = LOAD_STREAMS / load->connections,
+        .stream_count = cairn->stream_count / load->connections,
         .versions = cairn->versions,
         .seconds = load->seconds,
         .commits_max = UINT64_MAX,

@@ -31,7 +31,7 @@ syncs_close(struct syncs *s)
 static size_t
 group_len(const struct load *load)
 {
-    struct event_shape event = { .stream_len = 10,
+    struct event_shape event = { .stream_len = 13,
                                  .type_len = 8,
                                  .data_len = LOAD_DATA_LEN };
     size_t commit = sizeof(struct commit_record) +

@@ -17,7 +17,7 @@ static const char help[] =
     "cairn bench - how fast a running pipeline is\n\n"
     "usage: cairn bench append [options]     store made-up events\n"
     "       cairn bench read [options]       read the log from its start\n\n"
-    "bench append STORES its events, for ever, in streams bench-ID-NNNN.  Each\n"
+    "bench append STORES its events, for ever, in streams bench-ID-N.  Each\n"
     "command expects a version of its stream and is answered after the sync.\n"
     "bench read changes nothing.\n\n"
     "  --outstanding N   commands on their way, over all connections (64)\n"
@@ -166,7 +166,7 @@ print_plain(const struct bench *b, struct connection *all, double took)
     timings_print_head();
     timings_print(b->read ? "request" : "durable append", &all->timings);
     if (!b->read)
-        printf("\nthe events are stored in streams %s-0000 to %s-%04u\n",
+        printf("\nthe events are stored in streams %s-0000000 to %s-%07u\n",
                b->prefix, b->prefix, b->streams - 1);
 }
 
@@ -183,7 +183,7 @@ print_json(const struct bench *b, struct connection *all, double took)
            (unsigned long long)all->events, (unsigned long long)all->bytes,
            (double)all->events / took);
     if (!b->read)
-        printf("\"streams\":\"%s-NNNN\",", b->prefix);
+        printf("\"streams\":\"%s-N\",", b->prefix);
     printf("\"latency\":");
     timings_print_json(&all->timings);
     printf("}\n");
@@ -248,7 +248,7 @@ run(struct bench *b)
     if (!b->read)
         fprintf(stderr,
                 "cairn: storing made-up events in %s for %u s, in streams "
-                "%s-NNNN; they stay in the log\n",
+                "%s-N; they stay in the log\n",
                 b->cli->commands, b->seconds, b->prefix);
     cli_catch_interrupts();
     (void)zsys_init(); /* czmq must not be woken by several threads at once */

@@ -3,7 +3,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +11,9 @@
 #include "cairn/timings.h"
 
 #define STOP_LOOK_MS 100u /* how soon an interrupt is noticed */
+
+#define NUMBER_LEN 7 /* digits at the end of a stream's name */
+#define STRIDE UINT64_C(7919) /* a prime: every stream has its turn */
 
 static const char type[] = "Measured";
 
@@ -52,7 +54,7 @@ run_open(struct run *run, struct err *err)
     struct feeder *f = run->feeder;
     const struct append_client_options options = { f->endpoint, f->window,
                                                    f->deadline_ms };
-    size_t name_len = strlen(f->prefix) + 5;
+    size_t name_len = strlen(f->prefix) + 1 + NUMBER_LEN;
     size_t text_len = name_len + sizeof type - 1 + f->data_len;
 
     assert(name_len <= FEEDER_PREFIX_MAX && f->batch <= FEEDER_BATCH_MAX);
@@ -62,6 +64,8 @@ run_open(struct run *run, struct err *err)
     if (run->sent == NULL || run->text == NULL || run->events == NULL)
         return err_sys(err, -ENOMEM, "events");
     memset(run->text, 'x', text_len);
+    memcpy(run->text, f->prefix, strlen(f->prefix));
+    run->text[name_len - NUMBER_LEN - 1] = '-';
     memcpy(run->text + name_len, type, sizeof type - 1);
     run->stream = (char *)run->text;
     run->stream_len = (uint32_t)name_len;
@@ -76,13 +80,19 @@ run_open(struct run *run, struct err *err)
     return append_client_open(&options, on_outcome, run, &run->client, err);
 }
 
+static void
+write_number(char *digits, uint32_t number)
+{
+    for (int i = NUMBER_LEN - 1; i >= 0; i--, number /= 10)
+        digits[i] = (char)('0' + number % 10);
+}
+
 static int
 queue_one(struct run *run, uint64_t tag)
 {
     struct feeder *f = run->feeder;
     uint32_t number = f->stream_first +
-        (uint32_t)(tag % f->stream_count) * f->stream_step;
-    char name[FEEDER_PREFIX_MAX + 16];
+        (uint32_t)(tag * STRIDE % f->stream_count) * f->stream_step;
     struct wire_check check = { .stream = run->stream,
                                 .stream_len = (uint16_t)run->stream_len,
                                 .expect = WIRE_EXPECT_EXACT,
@@ -95,8 +105,7 @@ queue_one(struct run *run, uint64_t tag)
         .check_count = 1,
     };
 
-    (void)snprintf(name, sizeof name, "%s-%04u", f->prefix, number);
-    memcpy(run->stream, name, run->stream_len);
+    write_number(run->stream + run->stream_len - NUMBER_LEN, number);
     f->versions[number] += f->batch;
     run->sent[tag % f->window] = timings_now();
     return append_client_queue(run->client, &command, tag);

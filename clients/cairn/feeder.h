@@ -17,7 +17,7 @@
 #define FEEDER_BATCH_MAX 1024u
 #define FEEDER_DATA_MAX (UINT32_C(1) << 20)
 #define FEEDER_WINDOW_MAX 16384u
-#define FEEDER_STREAMS_MAX 10000u
+#define FEEDER_STREAMS_MAX 10000000u /* seven digits */
 #define FEEDER_PREFIX_MAX 64u
 
 struct feeder {
@@ -26,8 +26,9 @@ struct feeder {
     uint32_t window;      /* commands outstanding */
     uint32_t batch;       /* events in a command, all to one stream */
     uint32_t data_len;    /* of each event */
-    const char *prefix;   /* the streams are PREFIX-0000, PREFIX-0001, ... */
-    /* Goes round among stream_count streams: first, first + step, ... */
+    const char *prefix;   /* the streams are PREFIX-0000000 and so on */
+    /* Goes round among stream_count streams, each first + n * step, in an
+     * order that jumps about. */
     uint32_t stream_first, stream_step, stream_count;
     uint64_t *versions; /* by number of the stream; kept up to date */
     double seconds;

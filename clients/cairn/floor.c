@@ -197,7 +197,7 @@ print_plain(struct floor *f)
                "append\n",
                timings_quantile(&f->alone, 0.5) / block);
     if (f->stored > 0)
-        printf("%s events were stored in stream %s-0000\n",
+        printf("%s events were stored in stream %s-0000000\n",
                cli_number(f->stored), f->prefix);
     if (f->no_append != NULL)
         printf("no appends: %s\n", f->no_append);
