@@ -6,6 +6,9 @@
  *      against reading every event of the log, checks included
  *   H  random reads, each depending on the one before, in an array as long as
  *      the version table; against looking up the version of a random stream
+ *   H2 the same with a second read, which depends on the first, of any place
+ *      of the log: a slot holds only where the newest event lies, and the
+ *      version and the name to compare stand there
  *
  *   bench_store SECONDS-PER-RUN ROUNDS EVENTS STREAMS
  */
@@ -30,6 +33,8 @@ struct store {
     char (*names)[FILL_NAME_LEN + 1];
     uint64_t *array;
     uint64_t array_mask; /* of words */
+    const uint8_t *first; /* segment of the log */
+    uint64_t first_len;
     struct err err;
 };
 
@@ -147,6 +152,27 @@ array_run(void *self, const struct load *load, uint32_t connection)
     return count + (at == UINT64_MAX); /* so that the reads are not left out */
 }
 
+static uint64_t
+array_log_run(void *self, const struct load *load, uint32_t connection)
+{
+    struct store *s = self;
+    double began = seconds_now();
+    uint64_t count = 0, at = 0;
+
+    (void)connection;
+    do {
+        for (uint32_t i = 0; i < LOOKUPS_PER_LOOK; i++, count++) {
+            uint64_t word;
+
+            at = s->array[at & s->array_mask];
+            memcpy(&word, s->first + (at >> 16) % s->first_len / 8 * 8,
+                   sizeof word);
+            at += word & 1; /* so that the next one waits for it */
+        }
+    } while (seconds_now() - began < load->seconds);
+    return count + (at == UINT64_MAX);
+}
+
 /* ---- both -------------------------------------------------------------- */
 
 static void
@@ -154,10 +180,15 @@ open_store(struct store *s, const char *dir, uint32_t streams)
 {
     const char *control = tmpdir_path(dir, "control");
     uint64_t slots = TABLE_SLOTS_MIN, state = 1;
+    struct segment *segment;
 
     must(s, reader_open(&sys_real, tmpdir_path(dir, "log"), control,
                         &s->reader, &s->err));
     must(s, reader_watermark(s->reader, &s->watermark, &s->err));
+    must(s, evlog_segment(reader_log(s->reader), 1, &segment, &s->err));
+    segment = segment_ref(segment); /* until the program ends */
+    s->first = segment->data;
+    s->first_len = segment->info.segment_len - sizeof(uint64_t);
     s->names = calloc(NAMES, sizeof *s->names);
     /* A stream has a slot of two words, and slots are at most half full; the
      * table has as many as the next power of two. */
@@ -181,6 +212,7 @@ main(int argc, char **argv)
     const struct engine crc = { "C", &s, crc_run };
     const struct engine lookup = { "cairn", &s, lookup_run };
     const struct engine array = { "H", &s, array_run };
+    const struct engine array_log = { "H2", &s, array_log_run };
     double seconds = argc > 1 ? strtod(argv[1], NULL) : 0;
     int rounds = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 0;
     uint64_t events = argc > 3 ? strtoull(argv[3], NULL, 10) : 0;
@@ -208,7 +240,7 @@ main(int argc, char **argv)
                                    .name = "version lookup",
                                    .unit = "lookups/s",
                                    .load = load,
-                                   .engines = { &lookup, &array },
+                                   .engines = { &lookup, &array, &array_log },
                                    .rounds = rounds });
     reader_close(&s.reader);
     tmpdir_remove(&dir);
