@@ -65,8 +65,10 @@ box_of(struct writer *w, uint64_t group)
 static void
 send_box(struct writer *w, struct outbox *box)
 {
+    uint32_t messages = box->count;
     int dropped = outbox_send(box, &w->commands);
 
+    appender_count_messages(w->appender, messages);
     if (dropped < 0)
         log_error("no memory for outcomes: clients will ask again");
     else if (dropped > 0)
@@ -372,6 +374,7 @@ take_message(struct writer *w)
                     "protocol");
         return false;
     }
+    appender_count_messages(w->appender, 1);
     w->next_command = 0;
     return true;
 }
