@@ -44,9 +44,9 @@ main(int argc, char **argv)
     struct chain bare, dry;
     struct syncs syncs, block, block64;
     const struct engine engines[] = {
-        { "cairn", &cairn, cairn_run },  { "P", &bare, chain_run },
-        { "M", &dry, chain_run },        { "S", &syncs, syncs_run },
-        { "S512", &block, syncs_run },   { "S64K", &block64, syncs_run },
+        { "cairn", &cairn, cairn_run }, { "P", &bare, chain_run },
+        { "M", &dry, chain_run },       { "S", &syncs, syncs_run },
+        { "S512", &block, syncs_run },  { "S64K", &block64, syncs_run },
     };
     const char *part = argc > 4 ? argv[4] : "";
     double seconds = argc > 2 ? strtod(argv[2], NULL) : 0;

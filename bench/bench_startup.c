@@ -57,8 +57,7 @@ store_some(struct cairn *cairn)
     };
     struct err err;
 
-    if (feeder_run(&feeder, &err) < 0 ||
-        feeder.accepted != EVENTS_BEFORE_KILL)
+    if (feeder_run(&feeder, &err) < 0 || feeder.accepted != EVENTS_BEFORE_KILL)
         bench_die("events before a kill were not accepted");
 }
 
@@ -113,8 +112,7 @@ static void
 start(struct started *s, const char *build, const char *mib)
 {
     uint64_t bytes = strtoull(mib, NULL, 10) << 20;
-    uint32_t streams =
-        (uint32_t)(bytes / BYTES_PER_EVENT / EVENTS_PER_STREAM);
+    uint32_t streams = (uint32_t)(bytes / BYTES_PER_EVENT / EVENTS_PER_STREAM);
 
     if (streams < STREAMS_BEFORE_KILL)
         bench_die("'%s' MiB are too few", mib);

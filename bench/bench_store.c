@@ -23,8 +23,8 @@
 #include "lib/tmpdir.h"
 #include "store/reader.h"
 
-#define NAMES 65536u   /* random ones, looked up in turn */
-#define PIECE (64u << 10) /* of a floor's pass: it stays in the cache */
+#define NAMES 65536u           /* random ones, looked up in turn */
+#define PIECE (64u << 10)      /* of a floor's pass: it stays in the cache */
 #define LOOKUPS_PER_LOOK 4096u /* at the clock */
 
 struct store {
@@ -32,7 +32,7 @@ struct store {
     uint64_t watermark;
     char (*names)[FILL_NAME_LEN + 1];
     uint64_t *array;
-    uint64_t array_mask; /* of words */
+    uint64_t array_mask;  /* of words */
     const uint8_t *first; /* segment of the log */
     uint64_t first_len;
     struct err err;
@@ -73,8 +73,8 @@ scan_run(void *self, const struct load *load, uint32_t connection)
         int rc;
 
         must(s, evlog_seek(log, 1, s->watermark, &cursor, &s->err));
-        while ((rc = evlog_next(log, &cursor, s->watermark, &event,
-                                &s->err)) > 0)
+        while ((rc = evlog_next(log, &cursor, s->watermark, &event, &s->err)) >
+               0)
             count++;
         must(s, rc);
     } while (seconds_now() - began < load->seconds);
@@ -182,8 +182,9 @@ open_store(struct store *s, const char *dir, uint32_t streams)
     uint64_t slots = TABLE_SLOTS_MIN, state = 1;
     struct segment *segment;
 
-    must(s, reader_open(&sys_real, tmpdir_path(dir, "log"), control,
-                        &s->reader, &s->err));
+    must(s,
+         reader_open(&sys_real, tmpdir_path(dir, "log"), control, &s->reader,
+                     &s->err));
     must(s, reader_watermark(s->reader, &s->watermark, &s->err));
     must(s, evlog_segment(reader_log(s->reader), 1, &segment, &s->err));
     segment = segment_ref(segment); /* until the program ends */
@@ -217,8 +218,9 @@ main(int argc, char **argv)
     int rounds = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 0;
     uint64_t events = argc > 3 ? strtoull(argv[3], NULL, 10) : 0;
     uint32_t streams = argc > 4 ? (uint32_t)strtoul(argv[4], NULL, 10) : 0;
-    struct load load = { .connections = 1, .outstanding = 1, .batch = 1,
-                         .seconds = seconds };
+    struct load load = {
+        .connections = 1, .outstanding = 1, .batch = 1, .seconds = seconds
+    };
     char *dir;
 
     if (argc != 5 || seconds <= 0 || rounds < 1 || rounds > 64 ||
@@ -227,8 +229,8 @@ main(int argc, char **argv)
         return 64;
     }
     dir = tmpdir_make();
-    (void)fill_log(tmpdir_path(dir, "log"), tmpdir_path(dir, "control"),
-                   events, streams);
+    (void)fill_log(tmpdir_path(dir, "log"), tmpdir_path(dir, "control"), events,
+                   streams);
     open_store(&s, dir, streams);
     contest_run(&(struct contest){ .row = "scan",
                                    .name = "mapped scan with checksums",

@@ -60,8 +60,9 @@ main(int argc, char **argv)
 
     if (argc < 6 || argc - 4 > LOGS_MAX || seconds <= 0 || rounds < 1 ||
         rounds > 64) {
-        fprintf(stderr, "usage: bench_stored BUILD SECONDS ROUNDS "
-                        "EVENTS/STREAMS EVENTS/STREAMS ...\n");
+        fprintf(stderr,
+                "usage: bench_stored BUILD SECONDS ROUNDS "
+                "EVENTS/STREAMS EVENTS/STREAMS ...\n");
         return 64;
     }
     for (int i = 0; i < argc - 4; i++) {

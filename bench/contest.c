@@ -22,7 +22,10 @@ print_engine(const char *name, const struct load_result *results, int count)
     printf("],\"latency_us\":[");
     for (int i = 0; i < count; i++)
         for (int k = 0; k < LOAD_QUANTILES; k++)
-            printf("%s%.6g%s", k > 0 ? "," : i > 0 ? ",[" : "[",
+            printf("%s%.6g%s",
+                   k > 0       ? ","
+                       : i > 0 ? ",["
+                               : "[",
                    results[i].latency_us[k],
                    k == LOAD_QUANTILES - 1 ? "]" : "");
     printf("]}");

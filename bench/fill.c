@@ -55,8 +55,9 @@ append(struct filler *f, const uint8_t *commit, uint32_t len)
     struct append_result result;
 
     for (int tries = 0; tries < 8; tries++) {
-        must(f, appender_append(f->appender, commit, len, NULL, 0, &result,
-                                &f->err));
+        must(f,
+             appender_append(f->appender, commit, len, NULL, 0, &result,
+                             &f->err));
         if (result.code == APPEND_ACCEPTED)
             return;
         settle(f);
@@ -81,8 +82,9 @@ fill_log(const char *dir, const char *control, uint64_t events,
 
     if (commit == NULL)
         bench_die("no memory");
-    must(&f, appender_open(&sys_real, dir, control, &appender_defaults, NULL,
-                           NULL, &report, &f.appender, &f.err));
+    must(&f,
+         appender_open(&sys_real, dir, control, &appender_defaults, NULL, NULL,
+                       &report, &f.appender, &f.err));
     settle(&f);
     memset(text, 'x', sizeof text);
     memcpy(text + FILL_NAME_LEN, TYPE, TYPE_LEN);

@@ -43,8 +43,9 @@ main(int argc, char **argv)
     const char *part = argc > 7 ? argv[7] : "";
 
     if (argc < 7 || argc > 8 || seconds <= 0 || rounds < 1 || rounds > 64) {
-        fprintf(stderr, "usage: bench_peers BUILD SECONDS ROUNDS "
-                        "REDIS-SOCKET PG-CONNINFO SCHEMA [NAME]\n");
+        fprintf(stderr,
+                "usage: bench_peers BUILD SECONDS ROUNDS "
+                "REDIS-SOCKET PG-CONNINFO SCHEMA [NAME]\n");
         return 64;
     }
     redis_start(&redis, argv[4]);

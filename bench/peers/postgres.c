@@ -87,12 +87,11 @@ struct run {
 static void
 prepare(struct run *run, const struct load *load)
 {
-    PGresult *result =
-        PQprepare(run->c, "write",
-                  load->batch == 1
-                      ? "SELECT write_message($1, $2, 'Measured', $3)"
-                      : "SELECT write_messages($1, $2, 'Measured', $3)",
-                  3, NULL);
+    PGresult *result = PQprepare(
+        run->c, "write",
+        load->batch == 1 ? "SELECT write_message($1, $2, 'Measured', $3)"
+                         : "SELECT write_messages($1, $2, 'Measured', $3)",
+        3, NULL);
 
     if (PQresultStatus(result) != PGRES_COMMAND_OK)
         bench_die("PostgreSQL: %s", PQresultErrorMessage(result));
@@ -161,8 +160,7 @@ exchange(struct run *run)
         if (unsent > 0)
             fd.events |= POLLOUT;
         if (unsent < 0 || poll(&fd, 1, 10000) <= 0)
-            bench_die("PostgreSQL does not answer: %s",
-                      PQerrorMessage(run->c));
+            bench_die("PostgreSQL does not answer: %s", PQerrorMessage(run->c));
         if ((fd.revents & POLLIN) && !PQconsumeInput(run->c))
             bench_die("PostgreSQL: %s", PQerrorMessage(run->c));
         while (run->answered < run->queued && take(run))

@@ -127,8 +127,7 @@ redis_run(void *self, const struct load *load, uint32_t connection)
     do {
         more = seconds_now() - began < load->seconds;
         while (more && run.queued - run.answered < run.window)
-            queue_one(&run, load,
-                      load_stream(load, connection, run.queued));
+            queue_one(&run, load, load_stream(load, connection, run.queued));
         if (run.queued > run.answered)
             exchange(&run);
     } while (more || run.queued > run.answered);

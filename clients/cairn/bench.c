@@ -198,9 +198,8 @@ run_connections(struct bench *b, struct connection *all)
 
     for (uint32_t i = 0; i < b->connections; i++) {
         connections[i] = (struct connection){ .bench = b, .number = i };
-        connections[i].started =
-            pthread_create(&connections[i].thread, NULL, drive,
-                           &connections[i]) == 0;
+        connections[i].started = pthread_create(&connections[i].thread, NULL,
+                                                drive, &connections[i]) == 0;
         if (!connections[i].started)
             connections[i].rc =
                 err_set(&connections[i].err, -EAGAIN, "no more threads");
@@ -211,14 +210,13 @@ run_connections(struct bench *b, struct connection *all)
         if (c->started)
             (void)pthread_join(c->thread, NULL);
         if (c->rc == 0 && c->refused != 0)
-            c->rc = err_set(
-                &c->err,
-                c->refused == ANSWER_UNKNOWN ? -CAIRN_EUNKNOWN
-                                             : -CAIRN_EREFUSED,
-                c->refused == ANSWER_UNKNOWN
-                    ? "no answer from %s within the timeout"
-                    : "the gateway at %s refused a command: %s",
-                b->cli->commands, answer_name(c->refused));
+            c->rc = err_set(&c->err,
+                            c->refused == ANSWER_UNKNOWN ? -CAIRN_EUNKNOWN
+                                                         : -CAIRN_EREFUSED,
+                            c->refused == ANSWER_UNKNOWN
+                                ? "no answer from %s within the timeout"
+                                : "the gateway at %s refused a command: %s",
+                            b->cli->commands, answer_name(c->refused));
         if (c->rc < 0 && rc == 0) {
             rc = c->rc;
             all->err = c->err;
@@ -332,8 +330,9 @@ cli_bench(struct cli *cli, int argc, char **argv)
             return cli_usage("bench",
                              "an option is wrong, or its number too large");
     }
-    if (argc - optind != 1 || (strcmp(argv[optind], "append") != 0 &&
-                               strcmp(argv[optind], "read") != 0))
+    if (argc - optind != 1 ||
+        (strcmp(argv[optind], "append") != 0 &&
+         strcmp(argv[optind], "read") != 0))
         return cli_usage("bench", "say what: append or read");
     b.read = strcmp(argv[optind], "read") == 0;
     if (b.batch == 0)

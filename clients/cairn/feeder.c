@@ -12,7 +12,7 @@
 
 #define STOP_LOOK_MS 100u /* how soon an interrupt is noticed */
 
-#define NUMBER_LEN 7 /* digits at the end of a stream's name */
+#define NUMBER_LEN 7          /* digits at the end of a stream's name */
 #define STRIDE UINT64_C(7919) /* a prime: every stream has its turn */
 
 static const char type[] = "Measured";
@@ -44,8 +44,7 @@ on_outcome(void *arg, uint64_t tag, const struct wire_command *command,
     }
     /* Commands of one window may be answered in any order, but a place is
      * taken again only after its answer. */
-    f->on_latency(f->arg,
-                  timings_now() - run->sent[tag % f->window]);
+    f->on_latency(f->arg, timings_now() - run->sent[tag % f->window]);
 }
 
 static int

@@ -174,8 +174,7 @@ run_rounds(struct cli *cli, struct floor *f, struct err *err)
             rc = time_syncs(f, BLOCK_LEN, &f->block);
     }
     cli_progress_end(cli);
-    return rc < 0 ? err_sys(err, rc, "cannot write and sync in %s", f->dir)
-                  : 0;
+    return rc < 0 ? err_sys(err, rc, "cannot write and sync in %s", f->dir) : 0;
 }
 
 static void

@@ -167,9 +167,9 @@ static void
 print_json(struct cli *cli, const struct health *h)
 {
     static const char *const counters[] = {
-        "commands", "repeated", "conflicts", "commits",    "events",
-        "groups",   "syncs",    "bytes",     "data_bytes", "checkpoints",
-        "messages",
+        "commands",   "repeated",    "conflicts", "commits",
+        "events",     "groups",      "syncs",     "bytes",
+        "data_bytes", "checkpoints", "messages",
     };
     int count = 0;
     char time[32];

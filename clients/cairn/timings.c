@@ -11,7 +11,7 @@ static const struct {
     const char *name;
     double share;
 } quantiles[] = {
-    { "p50", 0.5 },    { "p90", 0.9 }, { "p99", 0.99 },
+    { "p50", 0.5 },     { "p90", 0.9 }, { "p99", 0.99 },
     { "p99.9", 0.999 }, { "max", 1.0 },
 };
 

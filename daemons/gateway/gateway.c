@@ -523,10 +523,10 @@ gateway_start(void *self, struct daemon *daemon, struct err *err)
                      err);
     if (rc < 0)
         return rc;
-    (void)zloop_poller(loop,
-                       &(zmq_pollitem_t){ .fd = zsock_fd(g->monitor),
-                                          .events = ZMQ_POLLIN },
-                       on_monitor, g);
+    (void)zloop_poller(
+        loop,
+        &(zmq_pollitem_t){ .fd = zsock_fd(g->monitor), .events = ZMQ_POLLIN },
+        on_monitor, g);
     (void)on_monitor(loop, NULL, g); /* what came before it was watched */
     (void)zloop_timer(loop, HELLO_MS, 0, on_hello_timer, g);
     return door_attach(&g->door, loop);

@@ -43,8 +43,7 @@ a_forked_child_makes_other_ids_than_its_parent(void **state)
               (ssize_t)sizeof of_child);
     }
     of_parent = command_id_new();
-    assert_int_equal(read(fds[0], &of_child, sizeof of_child),
-                     sizeof of_child);
+    assert_int_equal(read(fds[0], &of_child, sizeof of_child), sizeof of_child);
     assert_true(waitpid(pid, &status, 0) == pid && status == 0);
     assert_true(uuid_low(of_child) != uuid_low(of_parent));
     (void)close(fds[0]);

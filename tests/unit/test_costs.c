@@ -106,9 +106,9 @@ make_submit(struct fixture *f, uint32_t commands)
                        (unsigned)(f->token++ % STREAMS));
         check.stream_len = (uint16_t)strlen(stream);
         commit = commit_make(uuid_v4(), &event, 1, &len);
-        assert_int_equal(submit_builder_add(&f->builder, f->token, &check, 1,
-                                            len, &place),
-                         0);
+        assert_int_equal(
+            submit_builder_add(&f->builder, f->token, &check, 1, len, &place),
+            0);
         memcpy(place, commit, len);
         free(commit);
     }
@@ -123,9 +123,9 @@ decide_all(struct fixture *f)
 
     assert_int_equal(zmq_msg_init_size(&gateway, ROUTING_ID_LEN), 0);
     memset(zmq_msg_data(&gateway), 1, ROUTING_ID_LEN);
-    assert_int_equal(submit_decode(&f->submit.frames[0], &f->submit.frames[1],
-                                   &f->batch),
-                     0);
+    assert_int_equal(
+        submit_decode(&f->submit.frames[0], &f->submit.frames[1], &f->batch),
+        0);
     for (uint32_t i = 0; i < f->batch.command_count; i++) {
         const struct submit_command *c = &f->batch.commands[i];
         struct append_result result;
@@ -213,19 +213,18 @@ each_group_costs_one_sync_and_its_own_bytes(void **state)
     struct fixture *f = *state;
     struct control *control;
 
-    assert_int_equal(control_open(&sys_real, logfix_control(&f->log), &control,
-                                  NULL),
-                     0);
+    assert_int_equal(
+        control_open(&sys_real, logfix_control(&f->log), &control, NULL), 0);
     for (uint32_t commands = 1; commands <= 2 * COMMANDS; commands *= 2) {
         struct event_shape shape = { .stream_len = 10,
                                      .type_len = 8,
                                      .content_type_len = 4,
                                      .data_len = DATA_LEN };
-        uint64_t len = align_up(sizeof(struct group_header) +
-                                    commands *
-                                        (sizeof(struct commit_record) +
-                                         event_record_len(&shape)),
-                                SECTOR_LEN);
+        uint64_t len = align_up(
+            sizeof(struct group_header) +
+                commands *
+                    (sizeof(struct commit_record) + event_record_len(&shape)),
+            SECTOR_LEN);
         uint64_t bytes = control_counter(control, COUNT_BYTES);
         uint64_t data = control_counter(control, COUNT_DATA_BYTES);
         uint64_t syncs = control_counter(control, COUNT_SYNCS);
