@@ -25,7 +25,7 @@ def since(before):
     after = counters()
     return {name: after[name] - before[name] for name in
             ("commands", "commits", "events", "groups", "syncs", "bytes",
-             "data_bytes", "messages")}
+             "data_bytes", "messages", "repeated")}
 
 
 def bench(*args):
@@ -40,6 +40,8 @@ def under_load_a_message_carries_many_commands():
     spent = since(before)
     equal(spent["commits"], found["commits"], "commits that were counted")
     equal(spent["syncs"], spent["groups"], "syncs, one for each group")
+    # A wake-up that is lost would show as a command that was sent again.
+    equal(spent["repeated"], 0, "commands that were sent again")
     expect(spent["groups"] * 8 < spent["commits"],
            f"groups are small: {spent}")
     expect(spent["messages"] * 8 < spent["commands"],
@@ -55,6 +57,7 @@ def alone_a_command_costs_two_messages_and_one_sync():
     equal(spent["groups"], found["commits"], "groups")
     equal(spent["syncs"], found["commits"], "syncs")
     equal(spent["messages"], 2 * found["commits"], "messages")
+    equal(spent["repeated"], 0, "commands that were sent again")
 
 
 def bench_stores_only_in_streams_of_its_own_and_says_so():
