@@ -519,8 +519,8 @@ gateway_start(void *self, struct daemon *daemon, struct err *err)
     if (rc < 0)
         return rc;
     rc = ready_start(&g->ready, loop,
-                     (struct sock *[]){ &g->back, &g->door.sock, NULL }, turn, g,
-                     err);
+                     (struct sock *[]){ &g->back, &g->door.sock, NULL }, turn,
+                     g, err);
     if (rc < 0)
         return rc;
     (void)zloop_poller(
