@@ -52,12 +52,12 @@ settle(struct filler *f)
 static void
 append(struct filler *f, const uint8_t *commit, uint32_t len)
 {
+    const struct append_request request = { .commit = commit,
+                                            .commit_len = len };
     struct append_result result;
 
     for (int tries = 0; tries < 8; tries++) {
-        must(f,
-             appender_append(f->appender, commit, len, NULL, 0, &result,
-                             &f->err));
+        must(f, appender_append(f->appender, &request, &result, &f->err));
         if (result.code == APPEND_ACCEPTED)
             return;
         settle(f);

@@ -99,6 +99,9 @@ make_submit(struct fixture *f, uint32_t commands)
         struct event_text event = { stream, "Measured", data, NULL, { NULL } };
         struct wire_check check = { .stream = stream,
                                     .expect = WIRE_EXPECT_ANY };
+        const struct wire_command command = { .checks = &check,
+                                              .check_count = 1,
+                                              .event_count = 1 };
         uint8_t *commit, *place;
         uint32_t len;
 
@@ -107,7 +110,7 @@ make_submit(struct fixture *f, uint32_t commands)
         check.stream_len = (uint16_t)strlen(stream);
         commit = commit_make(uuid_v4(), &event, 1, &len);
         assert_int_equal(
-            submit_builder_add(&f->builder, f->token, &check, 1, len, &place),
+            submit_builder_add(&f->builder, f->token, &command, len, &place),
             0);
         memcpy(place, commit, len);
         free(commit);
@@ -128,15 +131,16 @@ decide_all(struct fixture *f)
         0);
     for (uint32_t i = 0; i < f->batch.command_count; i++) {
         const struct submit_command *c = &f->batch.commands[i];
+        const struct append_request request = { .commit = c->commit,
+                                                .commit_len = c->commit_len };
         struct append_result result;
         struct wire_outcome outcome = {
             .id = uuid_of_halves(c->token, 0),
         };
 
-        assert_int_equal(appender_append(f->log.appender, c->commit,
-                                         c->commit_len, NULL, 0, &result,
-                                         &f->log.err),
-                         0);
+        assert_int_equal(
+            appender_append(f->log.appender, &request, &result, &f->log.err),
+            0);
         assert_int_equal(result.code, APPEND_ACCEPTED);
         outcome.versions = result.versions;
         outcome.version_count = result.version_count;
