@@ -69,7 +69,7 @@ uint32_t load_stream(const struct load *load, uint32_t connection,
                      uint64_t number);
 
 /* Ends the program, saying what could not be done. */
-_Noreturn void bench_die(const char *format, ...)
-    __attribute__((format(printf, 1, 2)));
+void bench_die(const char *format, ...)
+    __attribute__((noreturn, format(printf, 1, 2)));
 
 #endif

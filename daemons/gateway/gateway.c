@@ -492,6 +492,7 @@ gateway_start(void *self, struct daemon *daemon, struct err *err)
         .queue_max = (uint32_t)conf_number(conf, "client.queue"),
         .frame_max = FRAME_LEN_MAX,
     };
+    zmq_pollitem_t item = { .events = ZMQ_POLLIN };
     int rc = 0;
 
     g->daemon = daemon;
@@ -523,10 +524,8 @@ gateway_start(void *self, struct daemon *daemon, struct err *err)
                      g, err);
     if (rc < 0)
         return rc;
-    (void)zloop_poller(
-        loop,
-        &(zmq_pollitem_t){ .fd = zsock_fd(g->monitor), .events = ZMQ_POLLIN },
-        on_monitor, g);
+    item.fd = zsock_fd(g->monitor);
+    (void)zloop_poller(loop, &item, on_monitor, g);
     (void)on_monitor(loop, NULL, g); /* what came before it was watched */
     (void)zloop_timer(loop, HELLO_MS, 0, on_hello_timer, g);
     return door_attach(&g->door, loop);
