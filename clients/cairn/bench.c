@@ -80,7 +80,7 @@ append_some(struct connection *c)
         .versions = b->versions,
         .seconds = b->seconds,
         .commits_max = UINT64_MAX,
-        .stop = &cli_interrupted,
+        .stopped = cli_interrupted,
         .on_latency = on_latency,
         .arg = &c->timings,
     };
@@ -120,7 +120,7 @@ read_some(struct connection *c)
                               &c->err);
     if (c->rc < 0)
         return;
-    while (c->rc == 0 && !cli_interrupted && timings_now() < until) {
+    while (c->rc == 0 && !cli_interrupted() && timings_now() < until) {
         struct query_result result;
         double before = timings_now();
 
@@ -159,7 +159,7 @@ print_plain(const struct bench *b, struct connection *all, double took)
 
     printf("%s %s, %s events, %s in %.1f s%s\n", cli_number(all->commits), what,
            cli_number(all->events), cli_bytes(all->bytes), took,
-           cli_interrupted ? " (interrupted)" : "");
+           cli_interrupted() ? " (interrupted)" : "");
     printf("%.0f %s/s, %.0f events/s, %s/s\n\n", (double)all->commits / took,
            what, (double)all->events / took,
            cli_bytes((uint64_t)((double)all->bytes / took)));
@@ -176,7 +176,7 @@ print_json(const struct bench *b, struct connection *all, double took)
     printf("{\"bench\":\"%s\",\"connections\":%u,\"outstanding\":%u,"
            "\"batch\":%u,\"size\":%u,\"seconds\":%.3f,\"interrupted\":%s,",
            b->read ? "read" : "append", b->connections, b->outstanding,
-           b->batch, b->size, took, cli_interrupted ? "true" : "false");
+           b->batch, b->size, took, cli_interrupted() ? "true" : "false");
     printf("\"%s\":%llu,\"events\":%llu,\"bytes\":%llu,"
            "\"events_per_second\":%.1f,",
            b->read ? "answers" : "commits", (unsigned long long)all->commits,

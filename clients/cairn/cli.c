@@ -199,22 +199,3 @@ cli_progress_end(struct cli *cli)
     if (cli->progress)
         fputs("\r\033[K", stderr);
 }
-
-volatile sig_atomic_t cli_interrupted;
-
-static void
-on_interrupt(int number)
-{
-    (void)number;
-    cli_interrupted = 1;
-}
-
-void
-cli_catch_interrupts(void)
-{
-    struct sigaction action = { .sa_handler = on_interrupt,
-                                .sa_flags = (int)SA_RESETHAND | SA_RESTART };
-
-    (void)sigaction(SIGINT, &action, NULL);
-    (void)sigaction(SIGTERM, &action, NULL);
-}

@@ -8,7 +8,6 @@
 #ifndef CAIRN_CLIENTS_CLI_H
 #define CAIRN_CLIENTS_CLI_H
 
-#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -113,13 +112,5 @@ double cli_seconds_left(uint64_t began_ms, uint64_t done, uint64_t all,
 void cli_progress(struct cli *cli, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void cli_progress_end(struct cli *cli);
-
-/*
- * For what lasts long and can end early with what it has: after
- * cli_catch_interrupts() SIGINT and SIGTERM only set cli_interrupted; a second
- * one ends the program.
- */
-extern volatile sig_atomic_t cli_interrupted;
-void cli_catch_interrupts(void);
 
 #endif

@@ -110,15 +110,20 @@ queue_one(struct run *run, uint64_t tag)
     return append_client_queue(run->client, &command, tag);
 }
 
+static bool
+is_stopped(const struct feeder *f)
+{
+    return f->stopped != NULL && f->stopped();
+}
+
 /* Waits for the outcomes, or for the interrupt. */
 static int
 drain(struct run *run)
 {
-    const volatile sig_atomic_t *stop = run->feeder->stop;
     int rc = 0;
 
     while (rc == 0 && append_client_pending(run->client) > 0 &&
-           (stop == NULL || !*stop))
+           !is_stopped(run->feeder))
         rc = append_client_pump(run->client, STOP_LOOK_MS);
     return rc;
 }
@@ -133,10 +138,9 @@ feeder_run(struct feeder *f, struct err *err)
     for (uint64_t tag = 0; rc == 0 && tag < f->commits_max; tag++) {
         /* Room first, so that a latency begins when a command is queued. */
         while (rc == 0 && append_client_pending(run.client) == f->window &&
-               (f->stop == NULL || !*f->stop))
+               !is_stopped(f))
             rc = append_client_pump(run.client, STOP_LOOK_MS);
-        if (f->refused > 0 || (f->stop != NULL && *f->stop) ||
-            timings_now() > until)
+        if (f->refused > 0 || is_stopped(f) || timings_now() > until)
             break;
         if (rc == 0)
             rc = queue_one(&run, tag);

@@ -9,7 +9,7 @@
 #ifndef CAIRN_CLIENTS_FEEDER_H
 #define CAIRN_CLIENTS_FEEDER_H
 
-#include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -33,7 +33,7 @@ struct feeder {
     uint64_t *versions; /* by number of the stream; kept up to date */
     double seconds;
     uint64_t commits_max;
-    const volatile sig_atomic_t *stop; /* ends it when not 0; may be NULL */
+    bool (*stopped)(void); /* ends it when true; may be NULL */
     void (*on_latency)(void *arg, double seconds); /* of an answer */
     void *arg;
 

@@ -102,7 +102,7 @@ time_syncs(struct floor *f, size_t len, struct timings *timings)
     uint64_t at = timings->count * len % FILE_LEN;
     int rc = 0;
 
-    while (rc == 0 && !cli_interrupted) {
+    while (rc == 0 && !cli_interrupted()) {
         double before = timings_now();
 
         if (before >= until)
@@ -136,7 +136,7 @@ time_appends(struct cli *cli, struct floor *f, struct err *err)
         .versions = &f->version,
         .seconds = f->seconds / (2 * ROUNDS),
         .commits_max = APPENDS_MAX / (2 * ROUNDS),
-        .stop = &cli_interrupted,
+        .stopped = cli_interrupted,
         .on_latency = on_latency,
         .arg = &f->alone,
     };
@@ -157,7 +157,7 @@ run_rounds(struct cli *cli, struct floor *f, struct err *err)
 {
     int rc = 0;
 
-    for (int i = 0; rc == 0 && i < ROUNDS && !cli_interrupted; i++) {
+    for (int i = 0; rc == 0 && i < ROUNDS && !cli_interrupted(); i++) {
         cli_progress(cli, "round %d of %d", i + 1, ROUNDS);
         rc = time_syncs(f, BLOCK_LEN, &f->block);
         if (rc == 0)
@@ -217,7 +217,7 @@ print_json(struct floor *f)
                    timings_quantile(&f->block, 0.5));
     }
     printf(",\"stored\":%llu,\"interrupted\":%s}\n",
-           (unsigned long long)f->stored, cli_interrupted ? "true" : "false");
+           (unsigned long long)f->stored, cli_interrupted() ? "true" : "false");
 }
 
 static int
