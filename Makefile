@@ -94,7 +94,7 @@ endif
 .SECONDARY:
 export SEED SEEDS FIRST_SEED
 .PHONY: all examples tests bugs check check-unit check-crash check-system fuzz \
-    fuzz-build bench lint format install uninstall clean help
+    fuzz-build bench bench-peers lint format install uninstall clean help
 
 ## all: the daemons, the command, the client library and the examples
 all: $(BIN) $(LIBCAIRN) $(EXAMPLE_BIN)
@@ -289,9 +289,23 @@ $(BENCH_BIN): $(B)/bench/%: $(B)/obj/bench/%.o $(B)/libbench.a $(B)/libtest.a $(
 	@mkdir -p $(@D)
 	$(call say,LD)$(CC) $(ALL_LDFLAGS) $^ -o $@ $(LIBS) $(call pkg_libs,$(CLIENT_PACKAGES) $(PROJECTOR_PACKAGES) $(TEST_PACKAGES))
 
-## bench: print rates, each next to the machine's own floor in the same run
+## bench: rates next to the machine's own floors, in minutes (BENCH_OPTIONS=--full: in hours)
 bench: all $(BENCH_BIN)
-	@bench/run $(B)
+	@bench/run $(BENCH_OPTIONS) $(B)
+
+# Redis and PostgreSQL: their client libraries are needed here and nowhere else.
+PEERS_SRC := $(wildcard bench/peers/*.c)
+PEERS_PACKAGES := hiredis libpq
+
+$(call obj,$(PEERS_SRC)): ALL_CFLAGS += $(call pkg_cflags,$(PEERS_PACKAGES))
+
+$(B)/bench/bench_peers: $(call obj,$(PEERS_SRC)) $(B)/libbench.a $(B)/libtest.a $(B)/libdaemons.a $(B)/libcairn.a
+	@mkdir -p $(@D)
+	$(call say,LD)$(CC) $(ALL_LDFLAGS) $^ -o $@ $(LIBS) $(call pkg_libs,$(CLIENT_PACKAGES) $(PROJECTOR_PACKAGES) $(TEST_PACKAGES) $(PEERS_PACKAGES))
+
+## bench-peers: the same appends into Cairn, Redis and PostgreSQL (scripts/deps bench)
+bench-peers: all $(B)/bench/bench_peers
+	@bench/run --peers $(BENCH_OPTIONS) $(B)
 
 # ---- order -----------------------------------------------------------------
 

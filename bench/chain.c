@@ -15,8 +15,6 @@
 
 #include <zmq.h>
 
-#include "measure.h"
-
 #define COMMAND_LEN 384u /* about what a real one with one event takes */
 #define EVENT_LEN 344u   /* each further event */
 #define GROUP_MAX ((size_t)16 << 20)
@@ -133,6 +131,7 @@ struct group_of_parts {
 };
 
 struct dummy_writer {
+    bool dry; /* nothing is written: messages only */
     int fd, done_fd;
     off_t at;
     void *socket;
@@ -148,6 +147,8 @@ write_group(struct dummy_writer *w, struct group_of_parts *group)
 {
     size_t len = (group->len + SECTOR - 1) / SECTOR * SECTOR;
 
+    if (w->dry)
+        return;
     if (w->at + (off_t)len > FILE_LEN)
         w->at = 0;
     if (pwrite(w->fd, group->data, len, w->at) != (ssize_t)len ||
@@ -242,14 +243,14 @@ static void
 writer_main(const struct chain *chain)
 {
     void *context = zmq_ctx_new();
-    struct dummy_writer w = { .done_fd = eventfd(0, 0) };
+    struct dummy_writer w = { .dry = chain->dry, .done_fd = eventfd(0, 0) };
     static uint8_t zeros[65536];
     struct group_of_parts *running = NULL;
     pthread_t thread;
 
     w.socket = make_socket(context, ZMQ_ROUTER);
     w.fd = open(chain->file, O_RDWR | O_CREAT | O_TRUNC, 0600);
-    for (off_t at = 0; at < FILE_LEN; at += (off_t)sizeof zeros)
+    for (off_t at = 0; !w.dry && at < FILE_LEN; at += (off_t)sizeof zeros)
         if (pwrite(w.fd, zeros, sizeof zeros, at) < 0)
             _exit(1);
     (void)fsync(w.fd);
@@ -307,12 +308,14 @@ start(const struct chain *chain, void (*run)(const struct chain *))
 }
 
 void
-chain_start(struct chain *chain, const char *dir)
+chain_start(struct chain *chain, const char *dir, bool dry)
 {
-    snprintf(chain->front, sizeof chain->front, "ipc://%s/chain-front", dir);
-    snprintf(chain->back, sizeof chain->back, "ipc://%s/chain-back", dir);
-    snprintf(chain->file, sizeof chain->file, "%s/chain-file", dir);
-    chain->dir = dir;
+    const char *name = dry ? "dry" : "chain";
+
+    snprintf(chain->front, sizeof chain->front, "ipc://%s/%s-front", dir, name);
+    snprintf(chain->back, sizeof chain->back, "ipc://%s/%s-back", dir, name);
+    snprintf(chain->file, sizeof chain->file, "%s/%s-file", dir, name);
+    chain->dry = dry;
     chain->writer = start(chain, writer_main);
     chain->gateway = start(chain, gateway_main);
 }

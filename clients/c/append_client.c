@@ -46,6 +46,8 @@ pending_at(struct append_client *c, uint32_t index)
     return &c->ring[(c->first + index) % c->options.window];
 }
 
+static void watch_connection(struct append_client *c);
+
 int
 append_client_open(const struct append_client_options *options,
                    append_outcome_fn *on_outcome, void *arg,
@@ -437,6 +439,18 @@ poll_ms(const struct append_client *c, uint64_t now, uint64_t until)
     return next > now ? next - now : 0;
 }
 
+static void
+wait_for_news(struct append_client *c, uint64_t wait_ms)
+{
+    bool message, news;
+
+    peer_wait(&c->peer, wait_ms, &message, &news);
+    if (message)
+        receive(c);
+    if (news)
+        watch_connection(c);
+}
+
 int
 append_client_pump(struct append_client *c, uint32_t wait_ms)
 {
@@ -444,18 +458,15 @@ append_client_pump(struct append_client *c, uint32_t wait_ms)
     uint32_t before;
 
     do {
-        bool message, news;
         int rc = send_unsent(c);
         uint64_t now = clock_ms();
 
         if (rc < 0)
             return rc;
         before = c->count;
-        peer_wait(&c->peer, poll_ms(c, now, until), &message, &news);
-        if (message)
-            receive(c);
-        if (news)
-            watch_connection(c);
+        receive(c);
+        if (c->count == before)
+            wait_for_news(c, poll_ms(c, now, until));
         now = clock_ms();
         if (c->count > c->unsent && now - c->heard_ms > c->options.silence_ms)
             connect_anew(c, now);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "c/peer.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -12,6 +13,7 @@
 #define RECONNECT_MS 20
 #define RECONNECT_MAX_MS 1000
 #define MONITOR_LEN 64
+#define WAIT_MS_MAX 3600000u /* poll() takes an int */
 
 static int
 set_int(void *handle, int option, int value)
@@ -35,6 +37,14 @@ set_keys(void *handle, const struct peer_options *options, struct err *err)
                        "a key is not 40 characters of Z85, or this libzmq "
                        "was built without CURVE");
     return 0;
+}
+
+static int
+get_fd(struct sock *sock)
+{
+    size_t len = sizeof sock->fd;
+
+    return zmq_getsockopt(sock->handle, ZMQ_FD, &sock->fd, &len);
 }
 
 /* Nothing is sent to a peer that is not there: what waits, waits with us. */
@@ -69,9 +79,11 @@ open_monitor(struct peer *peer, void *context, struct err *err)
                                ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
                                ZMQ_EVENT_DISCONNECTED) < 0)
         return err_sys(err, -errno, "cannot watch a connection");
-    peer->monitor = zmq_socket(context, ZMQ_PAIR);
-    if (peer->monitor == NULL || set_int(peer->monitor, ZMQ_LINGER, 0) != 0 ||
-        zmq_connect(peer->monitor, name) != 0)
+    peer->monitor.handle = zmq_socket(context, ZMQ_PAIR);
+    if (peer->monitor.handle == NULL ||
+        set_int(peer->monitor.handle, ZMQ_LINGER, 0) != 0 ||
+        get_fd(&peer->monitor) != 0 ||
+        zmq_connect(peer->monitor.handle, name) != 0)
         return err_sys(err, -errno, "cannot watch a connection");
     return 0;
 }
@@ -85,6 +97,7 @@ peer_open(struct peer *peer, const struct peer_options *options,
 
     *peer = (struct peer){
         .sock = { .lock_fd = -1 },
+        .monitor = { .lock_fd = -1 },
         .endpoint = options->endpoint,
         .tcp = tcp_endpoint(options->endpoint),
     };
@@ -93,7 +106,7 @@ peer_open(struct peer *peer, const struct peer_options *options,
     if (context == NULL)
         return err_sys(err, -ENOMEM, "cannot make a ZeroMQ context");
     peer->sock.handle = zmq_socket(context, ZMQ_DEALER);
-    rc = peer->sock.handle == NULL
+    rc = peer->sock.handle == NULL || get_fd(&peer->sock) != 0
         ? err_sys(err, -errno, "cannot make a socket")
         : set_options(peer->sock.handle, options, err);
     if (rc == 0)
@@ -109,8 +122,8 @@ peer_open(struct peer *peer, const struct peer_options *options,
 void
 peer_close(struct peer *peer)
 {
-    if (peer->monitor != NULL)
-        (void)zmq_close(peer->monitor);
+    if (peer->monitor.handle != NULL)
+        (void)zmq_close(peer->monitor.handle);
     if (peer->sock.handle != NULL)
         (void)zmq_close(peer->sock.handle);
     if (peer->context != NULL)
@@ -131,11 +144,10 @@ peer_reconnect(struct peer *peer)
 enum peer_news
 peer_news(struct peer *peer)
 {
-    struct sock monitor = { .handle = peer->monitor, .lock_fd = -1 };
     struct message message;
     uint16_t event = 0;
 
-    if (message_receive(&monitor, &message) <= 0)
+    if (message_receive(&peer->monitor, &message) <= 0)
         return PEER_NOTHING;
     if (message_len(&message, 0) >= sizeof event)
         memcpy(&event, message_data(&message, 0), sizeof event);
@@ -150,16 +162,21 @@ peer_news(struct peer *peer)
     return PEER_DISCONNECTED;
 }
 
+/* zmq_poll() would ask both sockets before and after, with two system calls
+ * each: this waits for their descriptors and asks nobody. */
 void
 peer_wait(struct peer *peer, uint64_t wait_ms, bool *ret_message,
           bool *ret_news)
 {
-    zmq_pollitem_t items[2] = {
-        { .socket = peer->sock.handle, .events = ZMQ_POLLIN },
-        { .socket = peer->monitor, .events = ZMQ_POLLIN },
+    bool drained = peer->sock.drained && peer->monitor.drained;
+    struct pollfd fds[2] = {
+        { .fd = peer->sock.fd, .events = POLLIN },
+        { .fd = peer->monitor.fd, .events = POLLIN },
     };
 
-    (void)zmq_poll(items, 2, (long)wait_ms);
-    *ret_message = (items[0].revents & ZMQ_POLLIN) != 0;
-    *ret_news = (items[1].revents & ZMQ_POLLIN) != 0;
+    if (wait_ms > WAIT_MS_MAX)
+        wait_ms = WAIT_MS_MAX;
+    (void)poll(fds, 2, drained ? (int)wait_ms : 0);
+    *ret_message = fds[0].revents != 0 || !peer->sock.drained;
+    *ret_news = fds[1].revents != 0 || !peer->monitor.drained;
 }

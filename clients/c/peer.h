@@ -32,7 +32,7 @@ struct peer {
     struct sock sock;
     const char *endpoint; /* borrowed */
     void *context;        /* its own, or NULL */
-    void *monitor;
+    struct sock monitor;
     bool connected;
     bool tcp;
 };
@@ -61,10 +61,13 @@ enum peer_news {
     PEER_DENIED = 3,       /* our key is not known; libzmq tries no more */
 };
 
-/* The next piece of news; peer->monitor is readable when there is some. */
+/* The next piece of news. */
 enum peer_news peer_news(struct peer *peer);
 
-/* Waits for a message or for news, at most `wait_ms`. */
+/*
+ * Waits until a message or news may have come, at most `wait_ms`.  Who is told
+ * so must take in what there is, to the last, or it is told again at once.
+ */
 void peer_wait(struct peer *peer, uint64_t wait_ms, bool *ret_message,
                bool *ret_news);
 

@@ -111,7 +111,7 @@ run_call(struct query_client *c, const struct call *call,
     c->request++;
     for (;;) {
         uint64_t now = clock_ms();
-        bool has_message, has_news, lost;
+        bool has_message, has_news, lost = false;
         int rc;
 
         if (now >= deadline)
@@ -136,7 +136,7 @@ run_call(struct query_client *c, const struct call *call,
                 return rc;
         }
         /* What was asked over a connection that is gone is asked again. */
-        rc = take_news(c, &lost, err);
+        rc = has_news ? take_news(c, &lost, err) : 0;
         if (rc < 0)
             return rc;
         if (lost) {

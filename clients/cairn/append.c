@@ -5,13 +5,13 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <jansson.h>
 
 #include "base/log.h"
 #include "base/text.h"
+#include "c/command_id.h"
 #include "cairn/condition.h"
 #include "wire/array.h"
 
@@ -103,16 +103,6 @@ exit_code(const struct append_run *run)
     return run->conflicts > 0 ? CLI_CONFLICT : CLI_DONE;
 }
 
-static struct uuid
-new_command_id(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    return uuid_v7((uint64_t)now.tv_sec * 1000 +
-                   (uint64_t)now.tv_nsec / 1000000);
-}
-
 int
 append_settle(struct append_run *run)
 {
@@ -128,7 +118,7 @@ append_queue(struct append_run *run, struct line_commit *commit, uint64_t line)
     int rc;
 
     if (uuid_is_nil(command.id))
-        command.id = new_command_id();
+        command.id = command_id_new();
     command.flags = run->options->dry_run ? COMMAND_FLAG_DRY_RUN : 0;
     command.show = run->options->show;
     rc = append_client_queue(run->client, &command, line);

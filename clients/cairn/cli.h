@@ -44,7 +44,7 @@ struct cli {
 typedef int cli_command(struct cli *cli, int argc, char **argv);
 
 cli_command cli_append, cli_read, cli_watch, cli_stream, cli_projection,
-    cli_status, cli_log, cli_export, cli_import, cli_key;
+    cli_status, cli_log, cli_export, cli_import, cli_key, cli_floor, cli_bench;
 
 /* `cairn log backup` and `cairn log restore`; argv[0] is "log". */
 cli_command cli_log_backup, cli_log_restore;

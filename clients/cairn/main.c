@@ -25,6 +25,8 @@ static const struct {
     { "key", cli_key, "new, show, authorize, ls: keys and rights for tcp" },
     { "log", cli_log,
       "verify, dump, backup, restore: the files of a log, without daemons" },
+    { "floor", cli_floor, "what the disk gives, and how far an append is" },
+    { "bench", cli_bench, "append, read: how fast a pipeline is" },
 };
 
 #define COMMAND_COUNT (sizeof commands / sizeof *commands)

@@ -124,6 +124,12 @@ print_writer(const struct health *h)
                (double)h->counters[COUNT_COMMITS] / (double)groups,
                cli_bytes(h->counters[COUNT_BYTES]),
                cli_bytes(h->counters[COUNT_DATA_BYTES]));
+    if (h->counters[COUNT_COMMANDS] > 0)
+        printf("            %s messages from and to gateways, %.2f for each "
+               "command\n",
+               cli_number(h->counters[COUNT_MESSAGES]),
+               (double)h->counters[COUNT_MESSAGES] /
+                   (double)h->counters[COUNT_COMMANDS]);
 }
 
 static void
@@ -161,8 +167,9 @@ static void
 print_json(struct cli *cli, const struct health *h)
 {
     static const char *const counters[] = {
-        "commands", "repeated", "conflicts", "commits",    "events",
-        "groups",   "syncs",    "bytes",     "data_bytes", "checkpoints",
+        "commands",   "repeated",    "conflicts", "commits",
+        "events",     "groups",      "syncs",     "bytes",
+        "data_bytes", "checkpoints", "messages",
     };
     int count = 0;
     char time[32];

@@ -14,15 +14,21 @@ stamp(struct uuid *id, unsigned version)
 }
 
 struct uuid
+uuid_v7_of(uint64_t time_ms, struct uuid random)
+{
+    for (int i = 0; i < 6; i++)
+        random.b[i] = (uint8_t)(time_ms >> (40 - 8 * i));
+    stamp(&random, 7);
+    return random;
+}
+
+struct uuid
 uuid_v7(uint64_t time_ms)
 {
-    struct uuid id;
+    struct uuid random;
 
-    randombytes_buf(id.b, sizeof id.b);
-    for (int i = 0; i < 6; i++)
-        id.b[i] = (uint8_t)(time_ms >> (40 - 8 * i));
-    stamp(&id, 7);
-    return id;
+    randombytes_buf(random.b, sizeof random.b);
+    return uuid_v7_of(time_ms, random);
 }
 
 struct uuid

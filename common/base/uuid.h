@@ -21,6 +21,9 @@ struct uuid {
 /* A new UUIDv7 of `time_ms`, milliseconds since 1970, with random bits. */
 struct uuid uuid_v7(uint64_t time_ms);
 
+/* The same from random bytes that the caller has. */
+struct uuid uuid_v7_of(uint64_t time_ms, struct uuid random);
+
 /* A new random UUIDv4. */
 struct uuid uuid_v4(void);
 

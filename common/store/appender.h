@@ -212,6 +212,9 @@ int appender_sync(struct appender *appender, struct err *err);
  */
 int appender_settle(struct appender *appender, struct err *err);
 
+/* Counts messages that carried commands or outcomes, on the control page. */
+void appender_count_messages(struct appender *appender, uint32_t count);
+
 /* Number of the last group that is settled; it grows by one each time. */
 uint64_t appender_settled_group(const struct appender *appender);
 

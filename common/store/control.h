@@ -60,6 +60,7 @@ enum control_counter {
     COUNT_BYTES,       /* of groups, padding included */
     COUNT_DATA_BYTES,  /* of meta and data in them */
     COUNT_CHECKPOINTS, /* of the version table */
+    COUNT_MESSAGES,    /* with commands or outcomes, from and to gateways */
     COUNT_COUNTERS = 16
 };
 

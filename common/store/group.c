@@ -419,3 +419,9 @@ appender_settle(struct appender *ap, struct err *err)
     ap->closed = NULL;
     return 0;
 }
+
+void
+appender_count_messages(struct appender *ap, uint32_t count)
+{
+    control_count(ap->control, COUNT_MESSAGES, count);
+}

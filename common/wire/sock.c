@@ -39,12 +39,15 @@ int
 sock_open(struct sock *sock, const struct sock_options *options,
           struct err *err)
 {
+    size_t fd_len = sizeof sock->fd;
+
     *sock = (struct sock){ .lock_fd = -1, .own_user = options->own_user };
     sock->zsock = zsock_new(options->type);
     if (sock->zsock == NULL)
         return err_sys(err, -errno, "cannot make a socket");
     sock->handle = zsock_resolve(sock->zsock);
-    if (set_options(sock->handle, options) != 0) {
+    if (set_options(sock->handle, options) != 0 ||
+        zmq_getsockopt(sock->handle, ZMQ_FD, &sock->fd, &fd_len) != 0) {
         int rc = err_sys(err, -errno, "cannot set the options of a socket");
 
         sock_close(sock);
@@ -245,6 +248,7 @@ message_receive(struct sock *sock, struct message *message)
     int more = 1;
 
     message->count = 0;
+    sock->drained = false;
     while (more) {
         zmq_msg_t *frame;
 
@@ -261,6 +265,7 @@ message_receive(struct sock *sock, struct message *message)
 
             (void)zmq_msg_close(frame);
             message_clear(message);
+            sock->drained = code == EAGAIN;
             return code == EAGAIN || code == EINTR ? 0 : -code;
         }
         message->count++;
@@ -272,6 +277,7 @@ message_receive(struct sock *sock, struct message *message)
 int
 message_send(struct sock *sock, struct message *message)
 {
+    sock->drained = false;
     for (int i = 0; i < message->count; i++) {
         int flags = i + 1 < message->count ? ZMQ_SNDMORE : 0;
 

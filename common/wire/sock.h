@@ -37,6 +37,13 @@ struct sock {
     int lock_fd;    /* of a bound ipc path; -1: none */
     bool own_user;
     bool curve; /* tcp can be used; see wire/curve.h */
+    int fd;     /* readable when something may have come; see drained */
+    /*
+     * There was nothing to receive, and nothing was done with the socket
+     * since: only then may one wait for fd, for libzmq tells of what comes
+     * once, and sending may take note of it, too.
+     */
+    bool drained;
 };
 
 /* Makes a socket; sock_close() releases it. */

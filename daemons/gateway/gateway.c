@@ -167,23 +167,12 @@ read_back(struct gateway *g)
     send_answers(g);
 }
 
-static int
-on_back(zloop_t *loop, zsock_t *reader, void *arg)
+static void
+take_monitor_event(struct gateway *g)
 {
-    (void)loop;
-    (void)reader;
-    read_back(arg);
-    return 0;
-}
-
-static int
-on_monitor(zloop_t *loop, zsock_t *reader, void *arg)
-{
-    struct gateway *g = arg;
-    zmsg_t *event = zmsg_recv(reader);
+    zmsg_t *event = zmsg_recv(g->monitor);
     char *name = event == NULL ? NULL : zmsg_popstr(event);
 
-    (void)loop;
     if (name != NULL && strcmp(name, "HANDSHAKE_SUCCEEDED") == 0) {
         g->connected = true;
         say_hello(g);
@@ -195,6 +184,18 @@ on_monitor(zloop_t *loop, zsock_t *reader, void *arg)
     }
     freen(name);
     zmsg_destroy(&event);
+}
+
+static int
+on_monitor(zloop_t *loop, zmq_pollitem_t *item, void *arg)
+{
+    struct gateway *g = arg;
+
+    (void)loop;
+    (void)item;
+    while (zsock_events(g->monitor) & ZMQ_POLLIN)
+        take_monitor_event(g);
+    ready_run(&g->ready);
     return 0;
 }
 
@@ -217,6 +218,7 @@ on_hello_timer(zloop_t *loop, int timer, void *arg)
         log_warn("waiting for the writer at %s; clients are told 'busy'",
                  conf_text(daemon_conf(g->daemon), "writer.endpoint"));
     }
+    ready_run(&g->ready);
     return 0;
 }
 
@@ -410,14 +412,11 @@ take_message(struct gateway *g, const struct address *from,
         refuse_message(g, from, ANSWER_INVALID, front_misfit);
 }
 
-static int
-on_front(zloop_t *loop, zsock_t *reader, void *arg)
+static void
+read_front(struct gateway *g)
 {
-    struct gateway *g = arg;
     uint64_t before = g->commands;
 
-    (void)loop;
-    (void)reader;
     for (int i = 0;
          i < MESSAGES_PER_TURN && g->commands - before < COMMANDS_PER_TURN;
          i++) {
@@ -433,7 +432,18 @@ on_front(zloop_t *loop, zsock_t *reader, void *arg)
     }
     flush_submit(g);
     send_answers(g);
-    return 0;
+}
+
+/* What has come from either side goes to the other. */
+static void
+turn(void *arg)
+{
+    struct gateway *g = arg;
+
+    if (!g->back.drained)
+        read_back(g);
+    if (!g->door.sock.drained)
+        read_front(g);
 }
 
 /* ---- starting and stopping --------------------------------------------- */
@@ -482,6 +492,7 @@ gateway_start(void *self, struct daemon *daemon, struct err *err)
         .queue_max = (uint32_t)conf_number(conf, "client.queue"),
         .frame_max = FRAME_LEN_MAX,
     };
+    zmq_pollitem_t item = { .events = ZMQ_POLLIN };
     int rc = 0;
 
     g->daemon = daemon;
@@ -508,9 +519,14 @@ gateway_start(void *self, struct daemon *daemon, struct err *err)
         rc = open_back(g, conf, err);
     if (rc < 0)
         return rc;
-    (void)zloop_reader(loop, g->back.zsock, on_back, g);
-    (void)zloop_reader(loop, g->door.sock.zsock, on_front, g);
-    (void)zloop_reader(loop, zactor_sock(g->monitor), on_monitor, g);
+    rc = ready_start(&g->ready, loop,
+                     (struct sock *[]){ &g->back, &g->door.sock, NULL }, turn,
+                     g, err);
+    if (rc < 0)
+        return rc;
+    item.fd = zsock_fd(g->monitor);
+    (void)zloop_poller(loop, &item, on_monitor, g);
+    (void)on_monitor(loop, NULL, g); /* what came before it was watched */
     (void)zloop_timer(loop, HELLO_MS, 0, on_hello_timer, g);
     return door_attach(&g->door, loop);
 }
@@ -543,6 +559,7 @@ gateway_stop(void *self, struct daemon *daemon)
     if (g->back.zsock != NULL)
         finish_flights(g);
     zactor_destroy(&g->monitor);
+    ready_stop(&g->ready);
     sock_close(&g->back);
     door_close(&g->door);
     clients_free(&g->clients);

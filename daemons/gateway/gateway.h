@@ -15,6 +15,7 @@
 #include "gateway/commands.h"
 #include "wire/door.h"
 #include "wire/hop.h"
+#include "wire/ready.h"
 
 extern const struct conf_key gateway_keys[];
 
@@ -26,6 +27,7 @@ struct gateway {
     uint64_t instance;
     struct door door;          /* public */
     struct sock back;          /* DEALER to the writer */
+    struct ready ready;        /* front and back */
     zactor_t *monitor;         /* says when the writer comes and goes */
     bool connected;            /* to the writer's socket */
     struct welcome writer;     /* what it said; .writer is 0 before that */

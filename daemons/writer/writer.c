@@ -65,8 +65,10 @@ box_of(struct writer *w, uint64_t group)
 static void
 send_box(struct writer *w, struct outbox *box)
 {
+    uint32_t messages = box->count;
     int dropped = outbox_send(box, &w->commands);
 
+    appender_count_messages(w->appender, messages);
     if (dropped < 0)
         log_error("no memory for outcomes: clients will ask again");
     else if (dropped > 0)
@@ -85,8 +87,6 @@ ring(struct writer *w)
     message_clear(&message);
 }
 
-static void pause_reading(struct writer *w, bool pause);
-
 /* A write or sync failed: nothing is acknowledged from here on. */
 static void
 fail(struct writer *w, const struct err *err)
@@ -94,7 +94,7 @@ fail(struct writer *w, const struct err *err)
     if (w->failed)
         return;
     w->failed = true;
-    pause_reading(w, true);
+    ready_pause(&w->ready, true);
     outbox_spoil(&w->boxes[0], ANSWER_UNKNOWN);
     outbox_spoil(&w->boxes[1], ANSWER_UNKNOWN);
     send_box(w, &w->boxes[0]);
@@ -374,6 +374,7 @@ take_message(struct writer *w)
                     "protocol");
         return false;
     }
+    appender_count_messages(w->appender, 1);
     w->next_command = 0;
     return true;
 }
@@ -396,32 +397,21 @@ finish_message(struct writer *w)
     return true;
 }
 
-static int on_commands(zloop_t *loop, zsock_t *reader, void *arg);
-
-/* Reads no more until there is room; what waits, waits in ZeroMQ. */
+/*
+ * One turn: as many commands as are there, then the group if it can go.
+ * Without room nothing is read; what waits, waits in ZeroMQ.
+ */
 static void
-pause_reading(struct writer *w, bool pause)
+work(void *arg)
 {
-    if (w->paused == pause)
-        return;
-    w->paused = pause;
-    if (pause)
-        zloop_reader_end(daemon_loop(w->daemon), w->commands.zsock);
-    else
-        (void)zloop_reader(daemon_loop(w->daemon), w->commands.zsock,
-                           on_commands, w);
-}
+    struct writer *w = arg;
 
-/* One turn: as many commands as are there, then the group if it can go. */
-static void
-work(struct writer *w)
-{
     for (int i = 0; i < MESSAGES_PER_TURN && !w->failed; i++) {
         if (!finish_message(w)) {
-            pause_reading(w, true);
+            ready_pause(&w->ready, true);
             break;
         }
-        pause_reading(w, false);
+        ready_pause(&w->ready, false);
         if (message_receive(&w->commands, &w->message) <= 0)
             break;
         if (!take_message(w))
@@ -429,15 +419,6 @@ work(struct writer *w)
     }
     send_box(w, &w->now);
     start_group(w);
-}
-
-static int
-on_commands(zloop_t *loop, zsock_t *reader, void *arg)
-{
-    (void)loop;
-    (void)reader;
-    work(arg);
-    return 0;
 }
 
 static int
@@ -453,6 +434,7 @@ on_synced(zloop_t *loop, zmq_pollitem_t *item, void *arg)
         settle(w, rc, &err);
         if (rc == 0)
             work(w);
+        ready_run(&w->ready);
     }
     return 0;
 }
@@ -478,8 +460,9 @@ on_job_done(zloop_t *loop, zmq_pollitem_t *item, void *arg)
         log_info("there is space again: commands are accepted");
     }
     start_job(w);
-    if (w->paused)
+    if (w->ready.paused)
         work(w);
+    ready_run(&w->ready);
     return 0;
 }
 
@@ -610,7 +593,10 @@ writer_start(void *self, struct daemon *daemon, struct err *err)
     (void)zloop_poller(loop, &item, on_synced, w);
     item.fd = worker_fd(w->keeper);
     (void)zloop_poller(loop, &item, on_job_done, w);
-    (void)zloop_reader(loop, w->commands.zsock, on_commands, w);
+    rc = ready_start(&w->ready, loop, (struct sock *[]){ &w->commands, NULL },
+                     work, w, err);
+    if (rc < 0)
+        return rc;
     (void)zloop_timer(loop, RETRY_MS, 0, on_retry, w);
     start_job(w);
     appender_serve(w->appender);
@@ -648,6 +634,7 @@ writer_stop(void *self, struct daemon *daemon)
         log_error("%s", err.text);
     worker_stop(&w->syncer);
     worker_stop(&w->keeper);
+    ready_stop(&w->ready);
     sock_close(&w->commands);
     sock_close(&w->doorbell);
     if (appender_close(&w->appender, &err) < 0)

@@ -14,6 +14,7 @@
 #include "base/worker.h"
 #include "store/appender.h"
 #include "wire/hop.h"
+#include "wire/ready.h"
 #include "writer/outbox.h"
 #include "writer/request.h"
 
@@ -26,6 +27,7 @@ struct writer {
     struct appender *appender;
     uint64_t instance; /* random: tells one life of the writer from another */
     struct sock commands; /* ROUTER, private */
+    struct ready ready;   /* commands; paused: no room, nothing is read */
     struct sock doorbell; /* PUB */
     struct worker *syncer;
     struct worker *keeper;  /* does jobs */
@@ -35,7 +37,6 @@ struct writer {
     struct request_memory request; /* of the command that is being decided */
     uint32_t next_command;         /* of the batch */
     bool failed;                   /* nothing is acknowledged any more */
-    bool paused;                   /* no room: nothing is read from gateways */
     struct outbox now;             /* outcomes that hang on no group */
     struct outbox boxes[2];        /* by group number modulo 2 */
     uint32_t last_commits;         /* in the last group */

@@ -107,37 +107,72 @@ await_gateway(const struct pipeline *p)
 }
 
 void
-pipeline_start(struct pipeline *p, const char *build,
-               const char *const *writer_options)
+pipeline_prepare(struct pipeline *p, const char *build)
 {
-    char *options[8];
-
     *p = (struct pipeline){ .dir = tmpdir_make(), .build = build };
     snprintf(p->commands, sizeof p->commands, "ipc://%s/commands", p->dir);
     snprintf(p->queries, sizeof p->queries, "ipc://%s/queries", p->dir);
     snprintf(p->control, sizeof p->control, "%s/control", p->dir);
     snprintf(p->log, sizeof p->log, "%s/log", p->dir);
-    options[0] = option("log.directory", "", p->dir, "log");
-    options[1] = option("log.control", "", p->dir, "control");
-    options[2] = option("commands.endpoint", "ipc://", p->dir, "writer");
-    options[3] = option("doorbell.endpoint", "ipc://", p->dir, "doorbell");
-    options[4] = NULL;
-    p->writer =
-        start(p, "writer", (const char *const *)options, writer_options);
-    free(options[2]);
-    options[2] = options[3];
-    options[3] = option("queries.endpoint", "ipc://", p->dir, "queries");
-    options[4] = option("live.endpoint", "ipc://", p->dir, "live");
-    options[5] = NULL;
-    p->publisher = start(p, "publisher", (const char *const *)options, NULL);
-    for (int i = 0; i < 5; i++)
-        free(options[i]);
-    options[0] = option("commands.endpoint", "ipc://", p->dir, "commands");
-    options[1] = option("writer.endpoint", "ipc://", p->dir, "writer");
-    options[2] = NULL;
-    p->gateway = start(p, "gateway", (const char *const *)options, NULL);
-    free(options[0]);
-    free(options[1]);
+}
+
+/* Starts one with these options, which are released, up to a NULL. */
+static pid_t
+start_with(const struct pipeline *p, const char *name, char **options,
+           const char *const *more)
+{
+    pid_t pid = start(p, name, (const char *const *)options, more);
+
+    for (; *options != NULL; options++)
+        free(*options);
+    return pid;
+}
+
+void
+pipeline_start_writer(struct pipeline *p, const char *const *writer_options)
+{
+    char *options[] = {
+        option("log.directory", "", p->dir, "log"),
+        option("log.control", "", p->dir, "control"),
+        option("commands.endpoint", "ipc://", p->dir, "writer"),
+        option("doorbell.endpoint", "ipc://", p->dir, "doorbell"),
+        NULL,
+    };
+
+    p->writer = start_with(p, "writer", options, writer_options);
+}
+
+void
+pipeline_kill_writer(struct pipeline *p)
+{
+    (void)kill(p->writer, SIGKILL);
+    (void)waitpid(p->writer, NULL, 0);
+    p->writer = 0;
+}
+
+void
+pipeline_start(struct pipeline *p, const char *build,
+               const char *const *writer_options)
+{
+    if (p->dir == NULL)
+        pipeline_prepare(p, build);
+    char *publisher[] = {
+        option("log.directory", "", p->dir, "log"),
+        option("log.control", "", p->dir, "control"),
+        option("doorbell.endpoint", "ipc://", p->dir, "doorbell"),
+        option("queries.endpoint", "ipc://", p->dir, "queries"),
+        option("live.endpoint", "ipc://", p->dir, "live"),
+        NULL,
+    };
+    char *gateway[] = {
+        option("commands.endpoint", "ipc://", p->dir, "commands"),
+        option("writer.endpoint", "ipc://", p->dir, "writer"),
+        NULL,
+    };
+
+    pipeline_start_writer(p, writer_options);
+    p->publisher = start_with(p, "publisher", publisher, NULL);
+    p->gateway = start_with(p, "gateway", gateway, NULL);
     await_gateway(p);
 }
 

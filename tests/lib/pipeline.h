@@ -18,9 +18,21 @@ struct pipeline {
 };
 
 /*
+ * Makes the directory and says where everything will be, so that a log may be
+ * put there first; pipeline_start() does it otherwise.
+ */
+void pipeline_prepare(struct pipeline *pipeline, const char *build);
+
+/* The writer alone: starts it, or kills it with SIGKILL. */
+void pipeline_start_writer(struct pipeline *pipeline,
+                           const char *const *writer_options);
+void pipeline_kill_writer(struct pipeline *pipeline);
+
+/*
  * Starts writer, gateway and publisher from BUILD/bin, with the given
  * additional options ("key=value", up to a NULL; may be NULL) for the writer,
- * and returns when the gateway takes commands.
+ * and returns when the gateway takes commands.  Zeroed memory is one that was
+ * not prepared.
  */
 void pipeline_start(struct pipeline *pipeline, const char *build,
                     const char *const *writer_options);
