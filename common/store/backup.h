@@ -40,7 +40,7 @@ struct backup_report {
     uint64_t last_time_us;  /* time of its last commit; 0: there is none */
     uint64_t segments;      /* in the copy */
     uint64_t copied;        /* of these, written by this run */
-    uint64_t copied_bytes;  /* headers, groups and footers, no zeros behind */
+    uint64_t copied_bytes;  /* no zeros behind; of a restore: of groups alone */
 };
 
 /*
