@@ -299,7 +299,7 @@ PEERS_PACKAGES := hiredis libpq
 
 $(call obj,$(PEERS_SRC)): ALL_CFLAGS += $(call pkg_cflags,$(PEERS_PACKAGES))
 
-$(B)/bench/bench_peers: $(call obj,$(PEERS_SRC)) $(B)/libbench.a $(B)/libtest.a $(B)/libdaemons.a $(B)/libcairn.a
+$(B)/bench/bench_peers: $(call obj,$(PEERS_SRC)) $(B)/libbench.a $(B)/libtest.a $(B)/libdaemons.a $(B)/libcommon.a
 	@mkdir -p $(@D)
 	$(call say,LD)$(CC) $(ALL_LDFLAGS) $^ -o $@ $(LIBS) $(call pkg_libs,$(CLIENT_PACKAGES) $(PROJECTOR_PACKAGES) $(TEST_PACKAGES) $(PEERS_PACKAGES))
 
