@@ -259,7 +259,7 @@ take_items(struct source *source, zconfig_t *item, const char *section,
             conf->values[index].given_by = source;
             origin_of(source, name, 0, origin);
             rc = set_value(conf, index, zconfig_value(item), origin, err);
-        } else if (is_section(conf, name) && zconfig_child(item) != NULL) {
+        } else if (zconfig_child(item) != NULL) {
             rc = take_items(source, zconfig_child(item), name, err);
         } else if (is_section(conf, name)) {
             rc = 0; /* a section without a key in it */

@@ -64,7 +64,7 @@ lock_path(struct sock *sock, const char *endpoint, struct err *err)
     char lock[PATH_MAX];
 
     if (strlen(path) >= sizeof((struct sockaddr_un *)0)->sun_path)
-        return err_set(err, -ENAMETOOLONG,
+        return err_set(err, -CAIRN_ECONFIG,
                        "cannot bind %s: the path of a socket may have at most "
                        "%zu bytes, this one has %zu",
                        endpoint, sizeof((struct sockaddr_un *)0)->sun_path - 1,

@@ -286,7 +286,7 @@ int
 definition_load(const char *path, struct definition *ret_definition,
                 struct err *err)
 {
-    struct definition d = { 0 };
+    struct definition d = { .path = path };
     struct parser p = { .path = path, .d = &d, .err = err };
     uint8_t digest[crypto_generichash_BYTES];
     int rc = read_file(path, &d.text, err);

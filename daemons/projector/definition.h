@@ -32,7 +32,8 @@ struct handler {
 };
 
 struct definition {
-    char *text; /* of the file, cut at the sections */
+    const char *path; /* of the file; borrowed */
+    char *text;       /* of it, cut at the sections */
     char *name;
     struct selector selectors[DEFINITION_SELECTORS_MAX];
     uint32_t selector_count;
@@ -44,7 +45,7 @@ struct definition {
 };
 
 /*
- * Reads the file.  -CAIRN_EPROJECTION with file, line and what is wrong;
+ * Reads the file; borrows its path.  -CAIRN_EPROJECTION with file, line and what is wrong;
  * -errno if it cannot be read.
  */
 int definition_load(const char *path, struct definition *ret_definition,

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -161,8 +162,17 @@ lines_before(const char *text, const char *end)
     return count;
 }
 
+#define WHERE_LEN (PATH_MAX + 32)
+
+/* "FILE:LINE", for errors in statements of the definition. */
+static void
+name_line(char where[WHERE_LEN], const struct definition *d, unsigned line)
+{
+    (void)snprintf(where, WHERE_LEN, "%s:%u", d->path, line);
+}
+
 static int
-find_parameters(struct statement *s, unsigned line, struct err *err)
+find_parameters(struct statement *s, const char *where, struct err *err)
 {
     int count = sqlite3_bind_parameter_count(s->stmt);
 
@@ -175,11 +185,11 @@ find_parameters(struct statement *s, unsigned line, struct err *err)
                 known = k;
         if (known < 0)
             return err_set(err, -CAIRN_EPROJECTION,
-                           "line %u: there is no parameter %s; known are "
+                           "%s: there is no parameter %s; known are "
                            ":stream :category :key :version :position :time "
                            ":type :schema :id :correlation :causation :tags "
                            ":content_type :data :meta",
-                           line, name == NULL ? "?" : name);
+                           where, name == NULL ? "?" : name);
         s->slots[known] = i;
     }
     return 0;
@@ -187,7 +197,7 @@ find_parameters(struct statement *s, unsigned line, struct err *err)
 
 static int
 add_statement(struct compiled *c, sqlite3_stmt *stmt, unsigned line,
-              struct err *err)
+              const char *where, struct err *err)
 {
     struct statement *grown =
         reallocarray(c->statements, c->count + 1, sizeof *grown);
@@ -198,12 +208,12 @@ add_statement(struct compiled *c, sqlite3_stmt *stmt, unsigned line,
     }
     c->statements = grown;
     grown[c->count] = (struct statement){ .stmt = stmt, .line = line };
-    return find_parameters(&grown[c->count++], line, err);
+    return find_parameters(&grown[c->count++], where, err);
 }
 
 static int
-compile(sqlite3 *db, const struct handler *handler, struct compiled *c,
-        struct err *err)
+compile(sqlite3 *db, const struct definition *d, const struct handler *handler,
+        struct compiled *c, struct err *err)
 {
     const char *at = handler->sql;
 
@@ -211,20 +221,20 @@ compile(sqlite3 *db, const struct handler *handler, struct compiled *c,
         sqlite3_stmt *stmt;
         const char *start = at;
         unsigned line;
-        char what[64];
+        char where[WHERE_LEN];
         int rc;
 
         at += strspn(at, " \t\r\n");
         line = handler->line + lines_before(handler->sql, at);
-        (void)snprintf(what, sizeof what, "line %u", line);
+        name_line(where, d, line);
         if (sqlite3_prepare_v3(db, at, -1, SQLITE_PREPARE_PERSISTENT, &stmt,
                                &at) != SQLITE_OK)
-            return fail(db, err, what);
+            return fail(db, err, where);
         if (stmt == NULL && at == start)
             break;
         if (stmt == NULL) /* a comment, or white space */
             continue;
-        rc = add_statement(c, stmt, line, err);
+        rc = add_statement(c, stmt, line, where, err);
         if (rc < 0)
             return rc;
     }
@@ -242,7 +252,7 @@ compile_all(struct model *m, struct err *err)
         return err_sys(err, -ENOMEM, "statements");
     foreign(m->db, true);
     for (uint32_t i = 0; rc == 0 && i < d->handler_count; i++)
-        rc = compile(m->db, &d->handlers[i], &m->compiled[i], err);
+        rc = compile(m->db, d, &d->handlers[i], &m->compiled[i], err);
     foreign(m->db, false);
     if (rc == 0 &&
         sqlite3_prepare_v3(m->db,
@@ -260,13 +270,12 @@ create(struct model *m, const char *log_id, struct err *err)
 {
     const struct definition *d = m->definition;
     sqlite3_stmt *stmt = NULL;
-    char what[64];
+    char where[WHERE_LEN];
     int rc = run(m->db, "BEGIN IMMEDIATE", "begin", err);
 
-    (void)snprintf(what, sizeof what, "schema, from line %u on",
-                   d->schema_line);
+    name_line(where, d, d->schema_line);
     if (rc == 0 && d->schema != NULL)
-        rc = run_foreign(m->db, d->schema, what, err);
+        rc = run_foreign(m->db, d->schema, where, err);
     if (rc == 0 &&
         (sqlite3_prepare_v2(m->db,
                             "INSERT INTO cairn_checkpoint VALUES"
@@ -322,6 +331,18 @@ read_checkpoint(struct model *m, const char *log_id, struct err *err)
     }
     (void)sqlite3_finalize(stmt); /* its error has been taken */
     return rc;
+}
+
+int
+model_check(const struct definition *definition, struct err *err)
+{
+    struct model *m;
+    int rc = model_open(":memory:", definition, "", &m, err);
+
+    if (rc == 0)
+        model_close(&m);
+    /* It may be the table of another projection in the same database. */
+    return rc < 0 && strstr(err->text, "no such table") != NULL ? 0 : rc;
 }
 
 int
@@ -497,7 +518,7 @@ run_statement(struct model *m, const struct statement *s,
               const struct event *event, struct err *err)
 {
     int code = SQLITE_OK;
-    char what[64];
+    char where[WHERE_LEN];
 
     for (int i = 0; code == SQLITE_OK && i < PARAM_COUNT; i++)
         if (s->slots[i] != 0)
@@ -509,9 +530,9 @@ run_statement(struct model *m, const struct statement *s,
         while (code == SQLITE_ROW);
     if (code == SQLITE_DONE)
         code = SQLITE_OK;
-    (void)snprintf(what, sizeof what, "line %u", s->line);
+    name_line(where, m->definition, s->line);
     if (code != SQLITE_OK)
-        code = fail(m->db, err, what);
+        code = fail(m->db, err, where);
     (void)sqlite3_reset(s->stmt); /* says again what step has said */
     (void)sqlite3_clear_bindings(s->stmt);
     return code;
@@ -671,15 +692,15 @@ model_reset(const char *path, const struct definition *d, struct err *err)
 {
     sqlite3 *db;
     char *sql = NULL;
-    char what[64];
+    char where[WHERE_LEN];
     int rc = open_database(path, &db, err);
 
     if (rc < 0)
         return err_wrap(err, "projection %s", d->name);
-    (void)snprintf(what, sizeof what, "reset, from line %u on", d->reset_line);
+    name_line(where, d, d->reset_line);
     rc = run(db, "BEGIN IMMEDIATE", "begin", err);
     if (rc == 0)
-        rc = d->reset != NULL ? run_foreign(db, d->reset, what, err)
+        rc = d->reset != NULL ? run_foreign(db, d->reset, where, err)
                               : drop_all(db, d, err);
     if (rc == 0) {
         sql = sqlite3_mprintf(

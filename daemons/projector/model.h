@@ -43,6 +43,12 @@ struct model;
 int model_open(const char *path, const struct definition *definition,
                const char *log_id, struct model **ret_model, struct err *err);
 
+/*
+ * Tries schema and statements on an empty database in memory, so that a
+ * mistake is found before there is a log to read; -CAIRN_EPROJECTION.
+ */
+int model_check(const struct definition *definition, struct err *err);
+
 /* Closes it and sets *model to NULL; NULL is fine. */
 void model_close(struct model **model);
 

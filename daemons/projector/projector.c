@@ -564,6 +564,8 @@ projector_start(void *self, struct daemon *daemon, struct err *err)
         return err_sys(err, -ENOMEM, "projector");
     rc = definition_load(conf_text(p->conf, "projection.file"), &p->definition,
                          err);
+    if (rc == 0)
+        rc = model_check(&p->definition, err);
     if (rc == -CAIRN_EPROJECTION || rc == -ENOENT)
         return err->code = -CAIRN_ECONFIG; /* another try finds the same */
     if (rc == 0)

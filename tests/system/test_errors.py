@@ -259,7 +259,8 @@ def make_log(f, stop=True):
     return writer
 
 
-SMALL = ("-o", "log.segment=65536", "-o", "log.group_max=16K")
+SMALL = ("-o", "log.segment=65536", "-o", "log.group_max=16K",
+         "-o", "table.slots=256")
 FIRST = "log/00000000000000000001.log"
 
 
@@ -439,8 +440,9 @@ def sigterm_under_load_loses_nothing():
         with open(pipeline.path("lines"), "wb") as file:
             file.write(lines)
         with open(pipeline.path("lines"), "rb") as file:
+            # Unbuffered, or communicate() would not see what is read ahead.
             feeder = pipeline.start_cairn("append", "--json", stdin=file,
-                                          stdout=subprocess.PIPE,
+                                          stdout=subprocess.PIPE, bufsize=0,
                                           stderr=subprocess.DEVNULL)
             head = [feeder.stdout.readline() for _ in range(500)]
             for who in ("writer", "gateway", "writer"):
