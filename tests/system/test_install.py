@@ -19,8 +19,8 @@ from system import BUILD, ROOT, Failure, equal, expect, run, wait_until
 PREFIX = "/usr/local"
 DAEMONS = ("writer", "gateway", "publisher", "projector")
 THRESHOLDS = {"writer": 5, "publisher": 10, "projector@": 10, "gateway": 15}
-COMMANDS = ("append", "read", "watch", "stream", "projection", "status", "key",
-            "log")
+COMMANDS = ("append", "read", "watch", "stream", "projection", "status",
+            "export", "import", "key", "log")
 SQL = """--@ projection orders
 --@ schema
 CREATE TABLE orders (id TEXT PRIMARY KEY);

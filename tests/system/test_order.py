@@ -156,16 +156,21 @@ def in_good_order(who):
         client = local(p)
         client.append(command("a-1"))
         commands = [command("a-1", str(i)) for i in range(8000)]
-        for at in range(0, len(commands), 100):
-            client.socket.send_multipart(
-                wire.append(commands[at:at + 100]))
-            if at == 4000:
-                p.kill(who, signal.SIGTERM)
         codes = {}
-        while client.socket.poll(1000):
+
+        def take_answer():
             frames = client.answer()
             if wire.kind_of(frames[0]) == "APPENDED":
                 codes.update((o.id, o.code) for o in wire.outcomes(frames))
+
+        for at in range(0, len(commands), 100):
+            client.socket.send_multipart(
+                wire.append(commands[at:at + 100]))
+            if at == 4000:  # in the midst of it
+                take_answer()
+                p.kill(who, signal.SIGTERM)
+        while client.socket.poll(1000):
+            take_answer()
         client.close()  # with what it has not sent yet
         p.up()
         accepted = sum(code == "accepted" for code in codes.values())
