@@ -20,7 +20,7 @@ PREFIX = "/usr/local"
 DAEMONS = ("writer", "gateway", "publisher", "projector")
 THRESHOLDS = {"writer": 5, "publisher": 10, "projector@": 10, "gateway": 15}
 COMMANDS = ("append", "read", "watch", "stream", "projection", "status",
-            "export", "import", "key", "log")
+            "export", "import", "key", "log", "floor", "bench")
 SQL = """--@ projection orders
 --@ schema
 CREATE TABLE orders (id TEXT PRIMARY KEY);
