@@ -239,6 +239,7 @@ flush_submit(struct gateway *g)
         /* Only these are lost, but which they were is known to the flights
          * alone; the writer takes too long or is just going away. */
         log_warn("the writer does not take commands: %s", err_text(rc));
+        read_back(g); /* what it still said */
         lose_writer(g);
     }
     message_clear(&message);

