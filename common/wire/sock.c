@@ -65,8 +65,8 @@ lock_path(struct sock *sock, const char *endpoint, struct err *err)
 
     if (strlen(path) >= sizeof((struct sockaddr_un *)0)->sun_path)
         return err_set(err, -CAIRN_ECONFIG,
-                       "cannot bind %s: the path of a socket may have at most "
-                       "%zu bytes, this one has %zu",
+                       "cannot bind %s: the path is too long: that of a socket "
+                       "may have at most %zu bytes, this one has %zu",
                        endpoint, sizeof((struct sockaddr_un *)0)->sun_path - 1,
                        strlen(path));
     (void)snprintf(lock, sizeof lock, "%s.lock", path);

@@ -137,7 +137,8 @@ def a_missing_file_and_a_bad_drop_in_are_named():
         f.write("x.conf", "")
         os.mkdir(f.path("x.conf.d"))
         f.write("x.conf.d/50-mine.conf", "lgo\n    directory = /x\n")
-        f.fails("writer", CONFIG, "x.conf.d/50-mine.conf:1", "lgo",
+        f.fails("writer", CONFIG, "x.conf.d/50-mine.conf:2",
+                "lgo.directory",
                 args=("-c", f.path("x.conf")))
 
 
@@ -403,7 +404,7 @@ def fill_disk(f):
         done = append()
     expect(5 < accepted < 200, f"{accepted} were accepted, then {done}")
     expect("no space" in done.stderr, done.stderr)
-    f.says(writer, "No space left")
+    f.says(writer, "no space for another segment")
     shown = subprocess.run([cairn, "read", "--json"], check=True, env=env,
                            capture_output=True).stdout
     equal(len(shown.splitlines()), accepted, "reads go on")
