@@ -5,7 +5,7 @@
 #include "wire/array.h"
 #include "wire/image.h"
 
-#define HELLO_FORMAT "vvU"
+#define HELLO_FORMAT "vvUU"
 #define WELCOME_FORMAT "vvUUUuU"
 #define DOORBELL_FORMAT "vvUU"
 #define SUBMIT_FORMAT "vvUA(Uuuuvv)" CHECK_FORMAT
@@ -21,10 +21,10 @@ int
 hello_encode(const struct hello *hello, struct message *message)
 {
     uint16_t version = PROTOCOL_VERSION, kind = KIND_HELLO;
-    uint64_t gateway = hello->gateway;
+    uint64_t gateway = hello->gateway, place = hello->place;
 
-    return image_pack_small(image_map(HELLO_FORMAT, &version, &kind, &gateway),
-                            message);
+    return image_pack_small(
+        image_map(HELLO_FORMAT, &version, &kind, &gateway, &place), message);
 }
 
 int
@@ -32,7 +32,8 @@ hello_decode(zmq_msg_t *header, struct hello *ret_hello)
 {
     uint16_t version = 0, kind = 0;
     int rc = image_unpack_small(
-        image_map(HELLO_FORMAT, &version, &kind, &ret_hello->gateway),
+        image_map(HELLO_FORMAT, &version, &kind, &ret_hello->gateway,
+                  &ret_hello->place),
         HELLO_FORMAT, header);
 
     return image_check_kind(rc, version, kind, KIND_HELLO);

@@ -2,7 +2,8 @@
 /*
  * hop - between the gateway and the writer, and the writer's doorbell.
  *
- *   HELLO     vvU       instance of the gateway
+ *   HELLO     vvUU      instance of the gateway; its place, the same for all that
+ *                       serve one endpoint, one after the other
  *   WELCOME   vvUUUuU   instance of the writer; log id (two halves); longest
  *                       commit in bytes; watermark
  *   SUBMIT    header    vvUA(Uuuuvv)A(cvU)A(vvu)
@@ -28,7 +29,7 @@
 #include "wire/append.h"
 
 struct hello {
-    uint64_t gateway;
+    uint64_t gateway, place;
 };
 
 struct welcome {

@@ -5,6 +5,7 @@
 
 #include <sodium.h>
 
+#include "base/crc32c.h"
 #include "gateway/access.h"
 #include "wire/image.h"
 
@@ -72,7 +73,10 @@ const struct conf_key gateway_keys[] = {
 static void
 say_hello(struct gateway *g)
 {
-    struct hello hello = { g->instance };
+    const char *endpoint =
+        conf_text(daemon_conf(g->daemon), "commands.endpoint");
+    /* One gateway at a time holds the lock of this endpoint. */
+    struct hello hello = { g->instance, crc32c(endpoint, strlen(endpoint)) };
     struct message message = { .count = 0 };
 
     if (hello_encode(&hello, &message) == 0)

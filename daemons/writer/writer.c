@@ -330,7 +330,7 @@ on_hello(struct writer *w, const struct hello *hello)
     };
     struct message message = { .count = 0 };
 
-    (void)hello;
+    fence_enter(&w->fence, hello->place, message_data(&w->message, 0));
     if (message_add(&message, zmq_msg_data(&w->message.frames[0]),
                     message_len(&w->message, 0)) == 0 &&
         welcome_encode(&welcome, &message) == 0)
@@ -355,6 +355,7 @@ take_message(struct writer *w)
     uint16_t version, kind;
     struct hello hello;
 
+    w->batch.command_count = w->next_command = 0;
     if (w->message.count < 2 ||
         image_kind(message_data(&w->message, 1), message_len(&w->message, 1),
                    &version, &kind) < 0) {
@@ -362,20 +363,29 @@ take_message(struct writer *w)
         return false;
     }
     if (kind == KIND_HELLO && w->message.count == 2 &&
+        message_len(&w->message, 0) == ROUTING_ID_LEN &&
         hello_decode(&w->message.frames[1], &hello) == 0) {
         on_hello(w, &hello);
+        return false;
+    }
+    if (kind == KIND_SUBMIT &&
+        !fence_counts(&w->fence, message_data(&w->message, 0),
+                      message_len(&w->message, 0))) {
+        odd_message(w,
+                    "a gateway that is gone has left commands; their "
+                    "senders have asked its successor");
         return false;
     }
     if (kind != KIND_SUBMIT || w->message.count != 3 ||
         submit_decode(&w->message.frames[1], &w->message.frames[2], &w->batch) <
             0) {
+        w->batch.command_count = 0; /* however far it came */
         odd_message(w,
                     "a gateway sent a message that does not fit the "
                     "protocol");
         return false;
     }
     appender_count_messages(w->appender, 1);
-    w->next_command = 0;
     return true;
 }
 

@@ -15,6 +15,7 @@
 #include "store/appender.h"
 #include "wire/hop.h"
 #include "wire/ready.h"
+#include "writer/fence.h"
 #include "writer/outbox.h"
 #include "writer/request.h"
 
@@ -27,6 +28,7 @@ struct writer {
     struct appender *appender;
     uint64_t instance; /* random: tells one life of the writer from another */
     struct sock commands; /* ROUTER, private */
+    struct fence fence;   /* whose commands count */
     struct ready ready;   /* commands; paused: no room, nothing is read */
     struct sock doorbell; /* PUB */
     struct worker *syncer;

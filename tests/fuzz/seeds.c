@@ -200,7 +200,7 @@ seed_small_messages(void)
     seed_message("pong", KIND_PONG, &message);
     (void)refused_encode(ANSWER_INVALID, "no", &message);
     seed_message("refused", KIND_REFUSED, &message);
-    (void)hello_encode(&(struct hello){ 1 }, &message);
+    (void)hello_encode(&(struct hello){ 1, 2 }, &message);
     seed_message("hello", KIND_HELLO, &message);
     (void)welcome_encode(&(struct welcome){ .writer = 1 }, &message);
     seed_message("welcome", KIND_WELCOME, &message);

@@ -22,7 +22,7 @@ FORMATS = {
     "PROJECTED": (9, "vvUvvUUUUU"),
     "SUBMIT": (16, "vvUA(Uuuuvv)A(cvU)A(vvu)"),
     "OUTCOMES": (17, "vvA(UUvvuUUUuuuu)A(U)A(uccUU)"),
-    "HELLO": (18, "vvU"),
+    "HELLO": (18, "vvUU"),
     "WELCOME": (19, "vvUUUuU"),
     "DOORBELL": (20, "vvUU"),
 }
@@ -96,6 +96,15 @@ def kind_of(data):
     if version != 1:
         raise ValueError(f"version {version}")
     return NAMES[kind]
+
+
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
 
 
 def header(name, *values):

@@ -14,6 +14,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 # pylint: disable=wrong-import-position
+import wire  # noqa: E402
 from system import (BUILD, FILES_SQL, Failure, Pipeline, equal,  # noqa: E402
                     expect, run, wait_until)
 
@@ -272,22 +273,13 @@ def patch(f, offset, data):
         file.write(data)
 
 
-def crc32c(data):
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
-    return crc ^ 0xFFFFFFFF
-
-
 def a_newer_format_is_told():
     with Folder() as f:
         make_log(f)
         with open(f.path(FIRST), "rb") as file:
             header = bytearray(file.read(512))
         header[8] = 9
-        header[508:] = crc32c(header[:508]).to_bytes(4, "little")
+        header[508:] = wire.crc32c(header[:508]).to_bytes(4, "little")
         patch(f, 0, header)
         f.fails("writer", DAMAGED, f.path(FIRST), "format version 9",
                 "newer cairn", args=SMALL)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 # pylint: disable=wrong-import-position
@@ -315,9 +316,40 @@ def a_connection_that_was_idle_for_long_works():
         p.close()
 
 
+def what_a_gone_gateway_has_left_behind_does_not_count():
+    p = Pipeline()
+    try:
+        p.up()
+        p.cairn("append", "a-1", "T", "0")
+        # Another connection takes the place of the gateway, as its successor
+        # does: from now on nothing that the old one sends may take effect.
+        successor = zmq.Context.instance().socket(zmq.DEALER)
+        successor.setsockopt(zmq.LINGER, 0)
+        successor.setsockopt(zmq.RCVTIMEO, 10000)
+        successor.connect("ipc://" + p.path("run", "writer"))
+        endpoint = "ipc://" + p.path("run", "commands")
+        successor.send(wire.header("HELLO", 1, wire.crc32c(endpoint.encode())))
+        wire.fields("WELCOME", successor.recv())
+        ids = [str(uuid.uuid4()) for _ in range(2)]
+        p.cairn("append", "a-1", "T", "1", "--command", ids[0],
+                "--timeout", "1", code=5)
+        equal(data_of(p, "a-1"), [0], "data, while the place is taken")
+        expect("has left commands" in p.log("writer"), p.log("writer"))
+        # The gateway starts again and takes its place back.
+        successor.close()
+        p.dev("restart", "gateway")
+        done = p.cairn("append", "a-1", "T", "1", "--command", ids[0])
+        expect(b"accepted" in done.stdout, done.stdout)
+        p.cairn("append", "a-1", "T", "2", "--command", ids[1])
+        equal(data_of(p, "a-1"), [0, 1, 2], "data")
+    finally:
+        p.close()
+
+
 run([commands_of_one_stream_keep_their_order_across_busy,
      commands_of_one_stream_keep_their_order_when_daemons_die,
      a_flood_does_not_starve_others,
+     what_a_gone_gateway_has_left_behind_does_not_count,
      a_gateway_that_stops_answers_what_it_has_taken,
      a_writer_that_stops_loses_nothing,
      restarts_under_load_are_seen_as_delay_only,

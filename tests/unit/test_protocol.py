@@ -72,7 +72,7 @@ def vectors():
     yield "projection", [wire.header("PROJECTION", 7, 1, 8, 5000)]
     yield "projected", [wire.header("PROJECTED", 7, 0, 2, 8, 8, 8, 1,
                                     1700000000000000), b"files", b""]
-    yield "hello", [wire.header("HELLO", 41)]
+    yield "hello", [wire.header("HELLO", 41, 43)]
     yield "welcome", [wire.header("WELCOME", 42, *LOG, 8388608, 8)]
     yield "doorbell", [wire.header("DOORBELL", 8, 42)]
 

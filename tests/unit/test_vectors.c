@@ -455,7 +455,7 @@ small_ones(void **state)
     same("projection", &made);
     assert_int_equal(projected_encode(&projected, "files", "", &made), 0);
     same("projected", &made);
-    assert_int_equal(hello_encode(&(struct hello){ 41 }, &made), 0);
+    assert_int_equal(hello_encode(&(struct hello){ 41, 43 }, &made), 0);
     same("hello", &made);
     assert_int_equal(welcome_encode(&welcome, &made), 0);
     same("welcome", &made);
