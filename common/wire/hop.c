@@ -31,10 +31,10 @@ int
 hello_decode(zmq_msg_t *header, struct hello *ret_hello)
 {
     uint16_t version = 0, kind = 0;
-    int rc = image_unpack_small(
-        image_map(HELLO_FORMAT, &version, &kind, &ret_hello->gateway,
-                  &ret_hello->place),
-        HELLO_FORMAT, header);
+    int rc =
+        image_unpack_small(image_map(HELLO_FORMAT, &version, &kind,
+                                     &ret_hello->gateway, &ret_hello->place),
+                           HELLO_FORMAT, header);
 
     return image_check_kind(rc, version, kind, KIND_HELLO);
 }
