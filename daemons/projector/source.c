@@ -19,10 +19,11 @@ struct source {
 
     struct reader *reader; /* mapped; NULL when read through a publisher */
 
-    struct sock sock;    /* DEALER */
-    uint64_t request;    /* number of the one that is under way */
-    uint64_t asked_ms;   /* when; 0: none is under way */
-    struct message held; /* an answer, until it is known of which log */
+    struct sock sock;            /* DEALER */
+    struct sock_monitor monitor; /* says when the publisher goes */
+    uint64_t request;            /* number of the one that is under way */
+    uint64_t asked_ms;           /* when; 0: none is under way */
+    struct message held;         /* an answer, until it is known of which log */
     struct read_answer answer;
 };
 
@@ -78,6 +79,8 @@ source_open_publisher(const char *endpoint, const struct curve_client *curve,
     if (rc == 0 && curve != NULL)
         rc = curve_join(&s->sock, curve, err);
     if (rc == 0)
+        rc = sock_monitor_open(&s->sock, &s->monitor, err);
+    if (rc == 0)
         rc = sock_connect(&s->sock, endpoint, err);
     if (rc < 0)
         source_close(&s);
@@ -96,6 +99,7 @@ source_close(struct source **source)
         return;
     reader_close(&s->reader);
     message_clear(&s->held);
+    sock_monitor_close(&s->monitor);
     sock_close(&s->sock);
     free(s);
 }
@@ -208,6 +212,17 @@ must_ask(const struct source *s)
     return s->asked_ms == 0 || clock_ms() - s->asked_ms > ANSWER_MS;
 }
 
+/* What was asked over a connection that is gone is not answered any more. */
+static void
+notice_loss(struct source *s)
+{
+    struct sock_event event;
+
+    while (sock_monitor_next(&s->monitor, &event))
+        if (event.what == ZMQ_EVENT_DISCONNECTED)
+            s->asked_ms = 0;
+}
+
 static int
 not_connected(struct err *err)
 {
@@ -264,6 +279,7 @@ publisher_state(struct source *s, struct source_state *ret_state,
 {
     struct pong pong;
 
+    notice_loss(s);
     if (!s->state_known && ask_log(s, &pong) > 0) {
         s->state.watermark = pong.watermark;
         uuid_format(pong.log_id, s->state.log_id);
@@ -323,6 +339,7 @@ publisher_next(struct source *s, uint64_t position, uint32_t event_max,
 {
     int rc;
 
+    notice_loss(s);
     if (s->held.count == 0 && receive(s, &s->held, &s->answer) > 0) {
         if (s->answer.code != ANSWER_OK)
             return take_refusal(s, err);
