@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -25,12 +26,15 @@ static int
 is_journal(void)
 {
     const char *text = getenv("JOURNAL_STREAM");
-    unsigned long long device, inode;
+    char own[64];
     struct stat stat;
 
-    return text != NULL && sscanf(text, "%llu:%llu", &device, &inode) == 2 &&
-        fstat(STDERR_FILENO, &stat) == 0 && stat.st_dev == device &&
-        stat.st_ino == inode;
+    if (text == NULL || fstat(STDERR_FILENO, &stat) < 0)
+        return 0;
+    (void)snprintf(own, sizeof own, "%llu:%llu",
+                   (unsigned long long)stat.st_dev,
+                   (unsigned long long)stat.st_ino);
+    return strcmp(text, own) == 0;
 }
 
 void
