@@ -263,7 +263,9 @@ line_finish(struct line_commit *c)
     for (uint32_t i = 0; i < c->check_count; i++) {
         c->checks[i].stream =
             (const char *)c->text + (uintptr_t)c->checks[i].stream;
-        c->checks[i].items = c->items + (uintptr_t)c->checks[i].items;
+        c->checks[i].items = c->checks[i].item_count == 0
+            ? NULL
+            : c->items + (uintptr_t)c->checks[i].items;
     }
     for (uint32_t i = 0; i < c->item_count; i++)
         c->items[i].text = c->text + (uintptr_t)c->items[i].text;
