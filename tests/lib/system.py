@@ -78,7 +78,11 @@ class Pipeline:
         return done
 
     def up(self):
-        self.dev("up")
+        try:
+            self.dev("up")
+        except Failure:
+            self.dev("down", check=False)  # some may run
+            raise
 
     def close(self):
         self.dev("down", check=False)
