@@ -65,7 +65,7 @@ LIBCAIRN_SRC := $(filter-out %/conformance.c,$(wildcard clients/libcairn/*.c)) \
     $(wildcard clients/c/*.c) \
     $(patsubst %,common/base/%.c,crc32c err log text uuid) \
     common/store/record.c \
-    $(patsubst %,common/wire/%.c,append check image outcome projection query sock tcp)
+    $(patsubst %,common/wire/%.c,append check image outcome projection query rows sock tcp)
 LIBCAIRN_PACKAGES := libzmq libsodium libisal
 EXAMPLES := $(patsubst %.c,%,$(wildcard examples/*/*.c))
 

@@ -2,40 +2,42 @@
 #include "wire/append.h"
 
 #include "wire/array.h"
-#include "wire/image.h"
 
 #define APPEND_FORMAT "vvA(UUuuvv)" CHECK_FORMAT "A(UUUUUUuvvvvvuu)"
 
-#define APPEND_ELEMENTS_MAX                              \
+#define APPEND_ROWS_MAX                                  \
     (COMMANDS_PER_MESSAGE_MAX + CHECKS_PER_MESSAGE_MAX + \
      ITEMS_PER_MESSAGE_MAX + EVENTS_PER_MESSAGE_MAX)
 
-/* Arrays of the format, as tpl counts them. */
-enum { ARRAY_COMMANDS = 1, ARRAY_CHECKS = 2, ARRAY_EVENTS = 4 };
-
-/* The fields of an APPEND, where tpl packs them from and unpacks them to. */
-struct append_fields {
-    uint16_t version, kind;
-    uint64_t id_high, id_low;
-    uint32_t check_count, event_count;
-    uint16_t flags, show;
-    struct check_fields check;
-    uint64_t ids[6];
-    uint32_t schema, meta_len, data_len;
-    uint16_t stream_len, type_len, content_type_len, tag_count, tags_len;
+/* The rows of the format. */
+struct command_row {
+    struct le64 id_high, id_low;
+    struct le32 check_count, event_count;
+    struct le16 flags, show;
 };
 
-static tpl_node *
-append_map(struct append_fields *f)
+struct event_row {
+    struct le64 ids[6]; /* of the event, correlation, causation: high, low */
+    struct le32 schema;
+    struct le16 stream_len, type_len, content_type_len, tag_count, tags_len;
+    struct le32 meta_len, data_len;
+};
+
+_Static_assert(sizeof(struct command_row) == 28 &&
+                   sizeof(struct event_row) == 70,
+               "format");
+
+static struct uuid
+uuid_get(const struct le64 *halves)
 {
-    return image_map(
-        APPEND_FORMAT, &f->version, &f->kind, &f->id_high, &f->id_low,
-        &f->check_count, &f->event_count, &f->flags, &f->show, &f->check.expect,
-        &f->check.len, &f->check.number, &f->check.type_count,
-        &f->check.tag_count, &f->check.names_len, &f->ids[0], &f->ids[1],
-        &f->ids[2], &f->ids[3], &f->ids[4], &f->ids[5], &f->schema,
-        &f->stream_len, &f->type_len, &f->content_type_len, &f->tag_count,
-        &f->tags_len, &f->meta_len, &f->data_len);
+    return uuid_of_halves(le64_get(halves[0]), le64_get(halves[1]));
+}
+
+static void
+uuid_put(struct le64 *halves, struct uuid id)
+{
+    halves[0] = le64_of(uuid_high(id));
+    halves[1] = le64_of(uuid_low(id));
 }
 
 uint64_t
@@ -46,48 +48,71 @@ wire_event_text_len(const struct wire_event *e)
 }
 
 static int
-unpack_append(tpl_node *node, struct append_fields *f,
-              struct append_batch *batch)
+take_commands(struct append_batch *batch, const struct command_row *row,
+              uint32_t count)
 {
-    int rc = 0;
-
-    batch->command_count = batch->event_count = 0;
-    (void)tpl_unpack(node, 0);
-    while (rc == 0 && tpl_unpack(node, ARRAY_COMMANDS) > 0) {
-        rc = array_reserve(&batch->commands, &batch->command_room,
-                           batch->command_count + UINT64_C(1),
+    int rc = array_reserve(&batch->commands, &batch->command_room, count,
                            sizeof *batch->commands);
-        if (rc == 0)
-            batch->commands[batch->command_count++] = (struct wire_command){
-                .id = uuid_of_halves(f->id_high, f->id_low),
-                .check_count = f->check_count,
-                .event_count = f->event_count,
-                .flags = f->flags,
-                .show = f->show,
-            };
-    }
-    if (rc == 0)
-        rc = check_list_unpack(&batch->checks, node, ARRAY_CHECKS, &f->check);
-    while (rc == 0 && tpl_unpack(node, ARRAY_EVENTS) > 0) {
-        rc = array_reserve(&batch->events, &batch->event_room,
-                           batch->event_count + UINT64_C(1),
+
+    if (rc < 0)
+        return rc;
+    batch->command_count = count;
+    for (uint32_t i = 0; i < count; i++, row++)
+        batch->commands[i] = (struct wire_command){
+            .id = uuid_of_halves(le64_get(row->id_high), le64_get(row->id_low)),
+            .check_count = le32_get(row->check_count),
+            .event_count = le32_get(row->event_count),
+            .flags = le16_get(row->flags),
+            .show = le16_get(row->show),
+        };
+    return 0;
+}
+
+static int
+take_events(struct append_batch *batch, const struct event_row *row,
+            uint32_t count)
+{
+    int rc = array_reserve(&batch->events, &batch->event_room, count,
                            sizeof *batch->events);
-        if (rc == 0)
-            batch->events[batch->event_count++] = (struct wire_event){
-                .id = uuid_of_halves(f->ids[0], f->ids[1]),
-                .correlation_id = uuid_of_halves(f->ids[2], f->ids[3]),
-                .causation_id = uuid_of_halves(f->ids[4], f->ids[5]),
-                .schema = f->schema,
-                .meta_len = f->meta_len,
-                .data_len = f->data_len,
-                .stream_len = f->stream_len,
-                .type_len = f->type_len,
-                .content_type_len = f->content_type_len,
-                .tag_count = f->tag_count,
-                .tags_len = f->tags_len,
-            };
-    }
-    return rc;
+
+    if (rc < 0)
+        return rc;
+    batch->event_count = count;
+    for (uint32_t i = 0; i < count; i++, row++)
+        batch->events[i] = (struct wire_event){
+            .id = uuid_get(&row->ids[0]),
+            .correlation_id = uuid_get(&row->ids[2]),
+            .causation_id = uuid_get(&row->ids[4]),
+            .schema = le32_get(row->schema),
+            .meta_len = le32_get(row->meta_len),
+            .data_len = le32_get(row->data_len),
+            .stream_len = le16_get(row->stream_len),
+            .type_len = le16_get(row->type_len),
+            .content_type_len = le16_get(row->content_type_len),
+            .tag_count = le16_get(row->tag_count),
+            .tags_len = le16_get(row->tags_len),
+        };
+    return 0;
+}
+
+static int
+take_rows(struct append_batch *batch, struct rows_in *in)
+{
+    const struct rows_head *head = rows_get(in, sizeof *head);
+    uint32_t command_count, event_count;
+    const struct command_row *commands =
+        rows_get_array(in, sizeof *commands, &command_count);
+    int rc = check_list_get(&batch->checks, in);
+    const struct event_row *events =
+        rows_get_array(in, sizeof *events, &event_count);
+
+    if (rc == 0 &&
+        (!rows_end(in) || le16_get(head->version) != PROTOCOL_VERSION ||
+         le16_get(head->kind) != KIND_APPEND))
+        rc = -CAIRN_EMESSAGE;
+    if (rc == 0)
+        rc = take_commands(batch, commands, command_count);
+    return rc < 0 ? rc : take_events(batch, events, event_count);
 }
 
 /* Shares checks, events and the bytes of the body out to the commands. */
@@ -125,18 +150,15 @@ share_out(struct append_batch *batch, const uint8_t *body, size_t body_len)
 int
 append_decode(zmq_msg_t *header, zmq_msg_t *body, struct append_batch *batch)
 {
-    struct append_fields f = { 0 };
-    tpl_node *node = append_map(&f);
-    int rc = image_load(node, APPEND_FORMAT, header, APPEND_ELEMENTS_MAX);
+    struct rows_in in;
+    int rc = rows_open(&in, APPEND_FORMAT, header, APPEND_ROWS_MAX);
 
+    batch->command_count = batch->event_count = 0;
     if (rc == 0)
-        rc = unpack_append(node, &f, batch);
-    image_free(node);
-    if (rc < 0)
-        return rc;
-    if (f.version != PROTOCOL_VERSION || f.kind != KIND_APPEND)
-        return -CAIRN_EMESSAGE;
-    return share_out(batch, zmq_msg_data(body), zmq_msg_size(body));
+        rc = take_rows(batch, &in);
+    return rc < 0
+        ? rc
+        : share_out(batch, zmq_msg_data(body), zmq_msg_size(body));
 }
 
 void
@@ -186,51 +208,56 @@ append_builder_add(struct append_builder *b, const struct wire_command *c)
 }
 
 static void
-pack_append(tpl_node *node, struct append_fields *f,
-            const struct append_builder *b)
+put_events(const struct append_builder *b, struct event_row *row)
 {
-    (void)tpl_pack(node, 0);
-    for (uint32_t i = 0; i < b->command_count; i++) {
-        f->id_high = uuid_high(b->commands[i].id);
-        f->id_low = uuid_low(b->commands[i].id);
-        f->check_count = b->commands[i].check_count;
-        f->event_count = b->commands[i].event_count;
-        f->flags = b->commands[i].flags;
-        f->show = b->commands[i].show;
-        (void)tpl_pack(node, ARRAY_COMMANDS);
-    }
-    check_list_pack(&b->checks, node, ARRAY_CHECKS, &f->check);
-    for (uint32_t i = 0; i < b->event_count; i++) {
+    for (uint32_t i = 0; i < b->event_count; i++, row++) {
         const struct wire_event *e = &b->events[i];
 
-        f->ids[0] = uuid_high(e->id);
-        f->ids[1] = uuid_low(e->id);
-        f->ids[2] = uuid_high(e->correlation_id);
-        f->ids[3] = uuid_low(e->correlation_id);
-        f->ids[4] = uuid_high(e->causation_id);
-        f->ids[5] = uuid_low(e->causation_id);
-        f->schema = e->schema;
-        f->stream_len = e->stream_len;
-        f->type_len = e->type_len;
-        f->content_type_len = e->content_type_len;
-        f->tag_count = e->tag_count;
-        f->tags_len = e->tags_len;
-        f->meta_len = e->meta_len;
-        f->data_len = e->data_len;
-        (void)tpl_pack(node, ARRAY_EVENTS);
+        uuid_put(&row->ids[0], e->id);
+        uuid_put(&row->ids[2], e->correlation_id);
+        uuid_put(&row->ids[4], e->causation_id);
+        row->schema = le32_of(e->schema);
+        row->stream_len = le16_of(e->stream_len);
+        row->type_len = le16_of(e->type_len);
+        row->content_type_len = le16_of(e->content_type_len);
+        row->tag_count = le16_of(e->tag_count);
+        row->tags_len = le16_of(e->tags_len);
+        row->meta_len = le32_of(e->meta_len);
+        row->data_len = le32_of(e->data_len);
     }
 }
 
 int
 append_builder_finish(struct append_builder *b, struct message *message)
 {
-    struct append_fields f = { .version = PROTOCOL_VERSION,
-                               .kind = KIND_APPEND };
-    tpl_node *node = append_map(&f);
-    int rc;
+    struct rows_out out;
+    struct rows_head *head;
+    struct command_row *command;
+    int rc = rows_begin(&out, APPEND_FORMAT,
+                        sizeof *head +
+                            rows_len(b->command_count, sizeof *command) +
+                            check_list_len(&b->checks) +
+                            rows_len(b->event_count, sizeof(struct event_row)));
 
-    pack_append(node, &f, b);
-    rc = image_finish(node, message, b->body, b->body_len);
+    if (rc == 0) {
+        head = rows_put(&out, sizeof *head);
+        *head = (struct rows_head){ le16_of(PROTOCOL_VERSION),
+                                    le16_of(KIND_APPEND) };
+        command = rows_put_array(&out, b->command_count, sizeof *command);
+        for (uint32_t i = 0; i < b->command_count; i++)
+            command[i] = (struct command_row){
+                .id_high = le64_of(uuid_high(b->commands[i].id)),
+                .id_low = le64_of(uuid_low(b->commands[i].id)),
+                .check_count = le32_of(b->commands[i].check_count),
+                .event_count = le32_of(b->commands[i].event_count),
+                .flags = le16_of(b->commands[i].flags),
+                .show = le16_of(b->commands[i].show),
+            };
+        check_list_put(&b->checks, &out);
+        put_events(b, rows_put_array(&out, b->event_count,
+                                     sizeof(struct event_row)));
+        rc = rows_finish(&out, message, b->body, b->body_len);
+    }
     append_builder_clear(b);
     return rc;
 }

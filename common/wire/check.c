@@ -6,6 +6,21 @@
 #include "base/err.h"
 #include "wire/array.h"
 
+/* The rows of CHECK_FORMAT. */
+struct check_row {
+    uint8_t expect;
+    struct le16 len;
+    struct le64 number;
+};
+
+struct item_row {
+    struct le16 type_count, tag_count;
+    struct le32 names_len;
+};
+
+_Static_assert(sizeof(struct check_row) == 11 && sizeof(struct item_row) == 8,
+               "format");
+
 uint64_t
 wire_item_text_len(const struct wire_item *item)
 {
@@ -86,55 +101,69 @@ reserve(struct check_list *list, uint64_t checks, uint64_t items)
                         list->item_count + items, sizeof *list->items);
 }
 
-int
-check_list_unpack(struct check_list *list, tpl_node *node, int array,
-                  const struct check_fields *f)
+size_t
+check_list_len(const struct check_list *list)
 {
-    int rc = 0;
+    return rows_len(list->count, sizeof(struct check_row)) +
+        rows_len(list->item_count, sizeof(struct item_row));
+}
+
+int
+check_list_get(struct check_list *list, struct rows_in *in)
+{
+    uint32_t count, item_count;
+    const struct check_row *row = rows_get_array(in, sizeof *row, &count);
+    const struct item_row *item =
+        rows_get_array(in, sizeof *item, &item_count);
+    int rc;
 
     check_list_clear(list);
-    while (rc == 0 && tpl_unpack(node, array) > 0) {
-        bool condition = expect_is_condition((uint8_t)f->expect);
+    rc = reserve(list, count, item_count);
+    if (rc < 0)
+        return rc;
+    for (; list->count < count; row++) {
+        bool condition = expect_is_condition(row->expect);
+        uint16_t len = le16_get(row->len);
 
-        rc = reserve(list, 1, 0);
-        if (rc == 0)
-            list->checks[list->count++] = (struct wire_check){
-                .stream_len = condition ? 0 : f->len,
-                .expect = (uint8_t)f->expect,
-                .version = f->number,
-                .item_count = condition ? f->len : 0,
-            };
+        list->checks[list->count++] = (struct wire_check){
+            .stream_len = condition ? 0 : len,
+            .expect = row->expect,
+            .version = le64_get(row->number),
+            .item_count = condition ? len : 0,
+        };
     }
-    while (rc == 0 && tpl_unpack(node, array + 1) > 0) {
-        rc = reserve(list, 0, 1);
-        if (rc == 0)
-            list->items[list->item_count++] = (struct wire_item){
-                .type_count = f->type_count,
-                .tag_count = f->tag_count,
-                .names_len = f->names_len,
-            };
-    }
-    return rc;
+    for (; list->item_count < item_count; item++)
+        list->items[list->item_count++] = (struct wire_item){
+            .type_count = le16_get(item->type_count),
+            .tag_count = le16_get(item->tag_count),
+            .names_len = le32_get(item->names_len),
+        };
+    return 0;
 }
 
 void
-check_list_pack(const struct check_list *list, tpl_node *node, int array,
-                struct check_fields *f)
+check_list_put(const struct check_list *list, struct rows_out *out)
 {
+    struct check_row *row = rows_put_array(out, list->count, sizeof *row);
+    struct item_row *item;
+
     for (uint32_t i = 0; i < list->count; i++) {
         const struct wire_check *c = &list->checks[i];
 
-        f->expect = (int8_t)c->expect;
-        f->len = expect_is_condition(c->expect) ? c->item_count : c->stream_len;
-        f->number = c->version;
-        (void)tpl_pack(node, array);
+        row[i] = (struct check_row){
+            .expect = c->expect,
+            .len = le16_of(expect_is_condition(c->expect) ? c->item_count
+                                                          : c->stream_len),
+            .number = le64_of(c->version),
+        };
     }
-    for (uint32_t i = 0; i < list->item_count; i++) {
-        f->type_count = list->items[i].type_count;
-        f->tag_count = list->items[i].tag_count;
-        f->names_len = list->items[i].names_len;
-        (void)tpl_pack(node, array + 1);
-    }
+    item = rows_put_array(out, list->item_count, sizeof *item);
+    for (uint32_t i = 0; i < list->item_count; i++)
+        item[i] = (struct item_row){
+            .type_count = le16_of(list->items[i].type_count),
+            .tag_count = le16_of(list->items[i].tag_count),
+            .names_len = le32_of(list->items[i].names_len),
+        };
 }
 
 int

@@ -20,9 +20,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include <tpl.h>
-
 #include "wire/protocol.h"
+#include "wire/rows.h"
 
 #define CHECK_FORMAT "A(cvU)A(vvu)"
 
@@ -80,21 +79,14 @@ struct check_list {
 void check_list_clear(struct check_list *list);
 void check_list_free(struct check_list *list);
 
-/* The fields of CHECK_FORMAT, where tpl packs them from and unpacks them to. */
-struct check_fields {
-    int8_t expect;
-    uint16_t len, type_count, tag_count;
-    uint64_t number;
-    uint32_t names_len;
-};
+/* Bytes of both arrays in an image. */
+size_t check_list_len(const struct check_list *list);
 
-/* Unpacks both arrays, the first of which is `array` of the node. */
-int check_list_unpack(struct check_list *list, tpl_node *node, int array,
-                      const struct check_fields *fields);
+/* Reads both arrays; *in says whether they fitted.  -ENOMEM. */
+int check_list_get(struct check_list *list, struct rows_in *in);
 
-/* Packs both arrays. */
-void check_list_pack(const struct check_list *list, tpl_node *node, int array,
-                     struct check_fields *fields);
+/* Writes both arrays. */
+void check_list_put(const struct check_list *list, struct rows_out *out);
 
 /* Adds checks; copies them and their items, and borrows the texts. */
 int check_list_add(struct check_list *list, const struct wire_check *checks,

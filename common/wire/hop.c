@@ -10,7 +10,7 @@
 #define DOORBELL_FORMAT "vvUU"
 #define SUBMIT_FORMAT "vvUA(Uuuuvv)" CHECK_FORMAT
 
-#define SUBMIT_ELEMENTS_MAX \
+#define SUBMIT_ROWS_MAX \
     (COMMANDS_PER_MESSAGE_MAX + CHECKS_PER_MESSAGE_MAX + ITEMS_PER_MESSAGE_MAX)
 
 #define COMMIT_UNIT 8u
@@ -98,48 +98,41 @@ doorbell_decode(zmq_msg_t *header, struct doorbell *ret_doorbell)
 
 /* ---- commits ----------------------------------------------------------- */
 
-struct submit_fields {
-    uint16_t version, kind;
-    uint64_t gateway, token;
-    uint32_t check_count, texts_len, commit_len;
-    uint16_t flags, show;
-    struct check_fields check;
+struct submit_head {
+    struct rows_head head;
+    struct le64 gateway;
 };
 
-static tpl_node *
-submit_map(struct submit_fields *f)
-{
-    return image_map(SUBMIT_FORMAT, &f->version, &f->kind, &f->gateway,
-                     &f->token, &f->check_count, &f->texts_len, &f->commit_len,
-                     &f->flags, &f->show, &f->check.expect, &f->check.len,
-                     &f->check.number, &f->check.type_count,
-                     &f->check.tag_count, &f->check.names_len);
-}
+struct submit_row {
+    struct le64 token;
+    struct le32 check_count, texts_len, commit_len;
+    struct le16 flags, show;
+};
+
+_Static_assert(sizeof(struct submit_head) == 12 &&
+                   sizeof(struct submit_row) == 24,
+               "format");
 
 static int
-unpack_submit(tpl_node *node, struct submit_fields *f,
-              struct submit_batch *batch)
+take_commands(struct submit_batch *batch, const struct submit_row *row,
+              uint32_t count)
 {
-    int rc = 0;
-
-    batch->command_count = 0;
-    (void)tpl_unpack(node, 0);
-    batch->gateway = f->gateway;
-    while (rc == 0 && tpl_unpack(node, 1) > 0) {
-        rc = array_reserve(&batch->commands, &batch->command_room,
-                           batch->command_count + UINT64_C(1),
+    int rc = array_reserve(&batch->commands, &batch->command_room, count,
                            sizeof *batch->commands);
-        if (rc == 0)
-            batch->commands[batch->command_count++] = (struct submit_command){
-                .token = f->token,
-                .check_count = f->check_count,
-                .texts_len = f->texts_len,
-                .commit_len = f->commit_len,
-                .flags = f->flags,
-                .show = f->show,
-            };
-    }
-    return rc < 0 ? rc : check_list_unpack(&batch->checks, node, 2, &f->check);
+
+    if (rc < 0)
+        return rc;
+    batch->command_count = count;
+    for (uint32_t i = 0; i < count; i++, row++)
+        batch->commands[i] = (struct submit_command){
+            .token = le64_get(row->token),
+            .check_count = le32_get(row->check_count),
+            .texts_len = le32_get(row->texts_len),
+            .commit_len = le32_get(row->commit_len),
+            .flags = le16_get(row->flags),
+            .show = le16_get(row->show),
+        };
+    return 0;
 }
 
 static int
@@ -170,16 +163,26 @@ share_out(struct submit_batch *batch, const uint8_t *body, size_t body_len)
 int
 submit_decode(zmq_msg_t *header, zmq_msg_t *body, struct submit_batch *batch)
 {
-    struct submit_fields f = { 0 };
-    tpl_node *node = submit_map(&f);
-    int rc = image_load(node, SUBMIT_FORMAT, header, SUBMIT_ELEMENTS_MAX);
+    const struct submit_head *head;
+    const struct submit_row *row;
+    struct rows_in in;
+    uint32_t count;
+    int rc = rows_open(&in, SUBMIT_FORMAT, header, SUBMIT_ROWS_MAX);
 
+    batch->command_count = 0;
+    head = rows_get(&in, sizeof *head);
+    row = rows_get_array(&in, sizeof *row, &count);
     if (rc == 0)
-        rc = unpack_submit(node, &f, batch);
-    image_free(node);
-    rc = image_check_kind(rc, f.version, f.kind, KIND_SUBMIT);
+        rc = check_list_get(&batch->checks, &in);
+    if (rc == 0 &&
+        (!rows_end(&in) || le16_get(head->head.version) != PROTOCOL_VERSION ||
+         le16_get(head->head.kind) != KIND_SUBMIT))
+        rc = -CAIRN_EMESSAGE;
+    if (rc == 0)
+        rc = take_commands(batch, row, count);
     if (rc < 0)
         return rc;
+    batch->gateway = le64_get(head->gateway);
     return share_out(batch, zmq_msg_data(body), zmq_msg_size(body));
 }
 
@@ -229,35 +232,35 @@ submit_builder_add(struct submit_builder *b, uint64_t token,
     return 0;
 }
 
-static void
-pack_submit(tpl_node *node, struct submit_fields *f,
-            const struct submit_builder *b)
-{
-    (void)tpl_pack(node, 0);
-    for (uint32_t i = 0; i < b->command_count; i++) {
-        f->token = b->commands[i].token;
-        f->check_count = b->commands[i].check_count;
-        f->texts_len = b->commands[i].texts_len;
-        f->commit_len = b->commands[i].commit_len;
-        f->flags = b->commands[i].flags;
-        f->show = b->commands[i].show;
-        (void)tpl_pack(node, 1);
-    }
-    check_list_pack(&b->checks, node, 2, &f->check);
-}
-
 int
 submit_builder_finish(struct submit_builder *b, uint64_t gateway,
                       struct message *message)
 {
-    struct submit_fields f = { .version = PROTOCOL_VERSION,
-                               .kind = KIND_SUBMIT,
-                               .gateway = gateway };
-    tpl_node *node = submit_map(&f);
-    int rc;
+    struct rows_out out;
+    struct submit_head *head;
+    struct submit_row *row;
+    int rc = rows_begin(&out, SUBMIT_FORMAT,
+                        sizeof *head + rows_len(b->command_count, sizeof *row) +
+                            check_list_len(&b->checks));
 
-    pack_submit(node, &f, b);
-    rc = image_finish(node, message, b->body, b->body_len);
+    if (rc == 0) {
+        head = rows_put(&out, sizeof *head);
+        *head = (struct submit_head){ { le16_of(PROTOCOL_VERSION),
+                                        le16_of(KIND_SUBMIT) },
+                                      le64_of(gateway) };
+        row = rows_put_array(&out, b->command_count, sizeof *row);
+        for (uint32_t i = 0; i < b->command_count; i++)
+            row[i] = (struct submit_row){
+                .token = le64_of(b->commands[i].token),
+                .check_count = le32_of(b->commands[i].check_count),
+                .texts_len = le32_of(b->commands[i].texts_len),
+                .commit_len = le32_of(b->commands[i].commit_len),
+                .flags = le16_of(b->commands[i].flags),
+                .show = le16_of(b->commands[i].show),
+            };
+        check_list_put(&b->checks, &out);
+        rc = rows_finish(&out, message, b->body, b->body_len);
+    }
     check_list_clear(&b->checks);
     b->command_count = 0;
     b->body_len = 0;

@@ -359,20 +359,6 @@ image_free(tpl_node *node)
     arena_empty();
 }
 
-int
-image_finish(tpl_node *node, struct message *message, const uint8_t *body,
-             size_t body_len)
-{
-    zmq_msg_t header;
-    int rc = image_dump(node, &header);
-
-    image_free(node);
-    if (rc < 0)
-        return rc;
-    message_move(message, &header);
-    return message_add(message, body, body_len);
-}
-
 /* ---- headers without arrays -------------------------------------------- */
 
 int

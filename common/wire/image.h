@@ -62,10 +62,6 @@ int image_dump(tpl_node *node, zmq_msg_t *ret_frame);
 /* Frees the node and empties the arena. */
 void image_free(tpl_node *node);
 
-/* Adds the packed image and a body as frames, and frees the node. */
-int image_finish(tpl_node *node, struct message *message, const uint8_t *body,
-                 size_t body_len);
-
 /* For a header without arrays: packs it, adds it as a frame, frees the node. */
 int image_pack_small(tpl_node *node, struct message *message);
 

@@ -2,13 +2,13 @@
 #include "wire/outcome.h"
 
 #include "wire/array.h"
-#include "wire/image.h"
+#include "wire/rows.h"
 
 #define APPENDED_FORMAT "vvA(UUvvuUUUuuuu)A(U)A(uccUU)"
 
 /* The outcomes of one group go out together, whichever messages their
  * commands came in; the length of a frame is the narrower bound. */
-#define APPENDED_ELEMENTS_MAX (UINT32_C(1) << 21)
+#define APPENDED_ROWS_MAX (UINT32_C(1) << 21)
 
 #define BUSY_RETRY_MS 100u
 #define BODY_KEPT_MAX ((size_t)1 << 20) /* bytes that a builder keeps */
@@ -24,80 +24,99 @@ answer_name(uint16_t code)
     return code < sizeof names / sizeof *names ? names[code] : "unheard-of";
 }
 
-struct appended_fields {
-    uint16_t version, kind;
-    uint64_t id_high, id_low;
-    uint16_t code, flags;
-    uint32_t retry_ms;
-    uint64_t first, last, time_us;
-    uint32_t version_count, verdict_count, detail_len, records_len;
-    uint64_t stream_version;
-    uint32_t check;
-    int8_t holds, expect;
-    uint64_t expected, actual;
+/* The rows of the format. */
+struct outcome_row {
+    struct le64 id_high, id_low;
+    struct le16 code, flags;
+    struct le32 retry_ms;
+    struct le64 first, last, time_us;
+    struct le32 version_count, verdict_count, detail_len, records_len;
 };
 
-static tpl_node *
-appended_map(struct appended_fields *f)
+struct verdict_row {
+    struct le32 check;
+    uint8_t holds, expect;
+    struct le64 expected, actual;
+};
+
+_Static_assert(sizeof(struct outcome_row) == 64 &&
+                   sizeof(struct verdict_row) == 22,
+               "format");
+
+static int
+reserve(struct outcome_batch *batch, uint32_t outcomes, uint32_t versions,
+        uint32_t verdicts)
 {
-    return image_map(APPENDED_FORMAT, &f->version, &f->kind, &f->id_high,
-                     &f->id_low, &f->code, &f->flags, &f->retry_ms, &f->first,
-                     &f->last, &f->time_us, &f->version_count,
-                     &f->verdict_count, &f->detail_len, &f->records_len,
-                     &f->stream_version, &f->check, &f->holds, &f->expect,
-                     &f->expected, &f->actual);
+    int rc = array_reserve(&batch->outcomes, &batch->outcome_room, outcomes,
+                           sizeof *batch->outcomes);
+
+    if (rc == 0)
+        rc = array_reserve(&batch->versions, &batch->version_room, versions,
+                           sizeof *batch->versions);
+    if (rc == 0)
+        rc = array_reserve(&batch->verdicts, &batch->verdict_room, verdicts,
+                           sizeof *batch->verdicts);
+    batch->outcome_count = outcomes;
+    batch->version_count = versions;
+    batch->verdict_count = verdicts;
+    return rc;
+}
+
+static struct wire_outcome
+outcome_get(const struct outcome_row *row)
+{
+    uint16_t flags = le16_get(row->flags);
+
+    return (struct wire_outcome){
+        .id = uuid_of_halves(le64_get(row->id_high), le64_get(row->id_low)),
+        .code = le16_get(row->code),
+        .repeated = (flags & ANSWER_FLAG_REPEATED) != 0,
+        .dry_run = (flags & ANSWER_FLAG_DRY_RUN) != 0,
+        .more = (flags & ANSWER_FLAG_MORE) != 0,
+        .retry_ms = le32_get(row->retry_ms),
+        .first_position = le64_get(row->first),
+        .last_position = le64_get(row->last),
+        .time_us = le64_get(row->time_us),
+        .version_count = le32_get(row->version_count),
+        .verdict_count = le32_get(row->verdict_count),
+        .detail_len = le32_get(row->detail_len),
+        .records_len = le32_get(row->records_len),
+    };
 }
 
 static int
-unpack_appended(tpl_node *node, struct appended_fields *f,
-                struct outcome_batch *batch)
+take_rows(struct outcome_batch *batch, struct rows_in *in,
+          enum message_kind kind)
 {
-    int rc = 0;
+    uint32_t outcomes, versions, verdicts;
+    const struct rows_head *head = rows_get(in, sizeof *head);
+    const struct outcome_row *outcome =
+        rows_get_array(in, sizeof *outcome, &outcomes);
+    const struct le64 *version =
+        rows_get_array(in, sizeof *version, &versions);
+    const struct verdict_row *verdict =
+        rows_get_array(in, sizeof *verdict, &verdicts);
+    int rc;
 
-    batch->outcome_count = batch->version_count = batch->verdict_count = 0;
-    (void)tpl_unpack(node, 0);
-    while (rc == 0 && tpl_unpack(node, 1) > 0) {
-        rc = array_reserve(&batch->outcomes, &batch->outcome_room,
-                           batch->outcome_count + UINT64_C(1),
-                           sizeof *batch->outcomes);
-        if (rc == 0)
-            batch->outcomes[batch->outcome_count++] = (struct wire_outcome){
-                .id = uuid_of_halves(f->id_high, f->id_low),
-                .code = f->code,
-                .repeated = (f->flags & ANSWER_FLAG_REPEATED) != 0,
-                .dry_run = (f->flags & ANSWER_FLAG_DRY_RUN) != 0,
-                .more = (f->flags & ANSWER_FLAG_MORE) != 0,
-                .retry_ms = f->retry_ms,
-                .first_position = f->first,
-                .last_position = f->last,
-                .time_us = f->time_us,
-                .version_count = f->version_count,
-                .verdict_count = f->verdict_count,
-                .detail_len = f->detail_len,
-                .records_len = f->records_len,
-            };
-    }
-    while (rc == 0 && tpl_unpack(node, 2) > 0) {
-        rc = array_reserve(&batch->versions, &batch->version_room,
-                           batch->version_count + UINT64_C(1),
-                           sizeof *batch->versions);
-        if (rc == 0)
-            batch->versions[batch->version_count++] = f->stream_version;
-    }
-    while (rc == 0 && tpl_unpack(node, 3) > 0) {
-        rc = array_reserve(&batch->verdicts, &batch->verdict_room,
-                           batch->verdict_count + UINT64_C(1),
-                           sizeof *batch->verdicts);
-        if (rc == 0)
-            batch->verdicts[batch->verdict_count++] = (struct wire_verdict){
-                .check = f->check,
-                .holds = f->holds != 0,
-                .expect = (uint8_t)f->expect,
-                .expected = f->expected,
-                .actual = f->actual,
-            };
-    }
-    return rc;
+    if (!rows_end(in) || le16_get(head->version) != PROTOCOL_VERSION ||
+        le16_get(head->kind) != kind)
+        return -CAIRN_EMESSAGE;
+    rc = reserve(batch, outcomes, versions, verdicts);
+    if (rc < 0)
+        return rc;
+    for (uint32_t i = 0; i < outcomes; i++)
+        batch->outcomes[i] = outcome_get(&outcome[i]);
+    for (uint32_t i = 0; i < versions; i++)
+        batch->versions[i] = le64_get(version[i]);
+    for (uint32_t i = 0; i < verdicts; i++)
+        batch->verdicts[i] = (struct wire_verdict){
+            .check = le32_get(verdict[i].check),
+            .holds = verdict[i].holds != 0,
+            .expect = verdict[i].expect,
+            .expected = le64_get(verdict[i].expected),
+            .actual = le64_get(verdict[i].actual),
+        };
+    return 0;
 }
 
 static int
@@ -131,18 +150,15 @@ int
 appended_decode(zmq_msg_t *header, zmq_msg_t *body, enum message_kind kind,
                 struct outcome_batch *batch)
 {
-    struct appended_fields f = { 0 };
-    tpl_node *node = appended_map(&f);
-    int rc = image_load(node, APPENDED_FORMAT, header, APPENDED_ELEMENTS_MAX);
+    struct rows_in in;
+    int rc = rows_open(&in, APPENDED_FORMAT, header, APPENDED_ROWS_MAX);
 
+    batch->outcome_count = batch->version_count = batch->verdict_count = 0;
     if (rc == 0)
-        rc = unpack_appended(node, &f, batch);
-    image_free(node);
-    if (rc < 0)
-        return rc;
-    if (f.version != PROTOCOL_VERSION || f.kind != kind)
-        return -CAIRN_EMESSAGE;
-    return share_out_outcomes(batch, zmq_msg_data(body), zmq_msg_size(body));
+        rc = take_rows(batch, &in, kind);
+    return rc < 0
+        ? rc
+        : share_out_outcomes(batch, zmq_msg_data(body), zmq_msg_size(body));
 }
 
 void
@@ -222,52 +238,70 @@ flags_of(const struct wire_outcome *o)
 }
 
 static void
-pack_appended(tpl_node *node, struct appended_fields *f,
-              const struct appended_builder *b)
+put_outcomes(const struct appended_builder *b, struct outcome_row *row)
 {
-    (void)tpl_pack(node, 0);
-    for (uint32_t i = 0; i < b->outcome_count; i++) {
+    for (uint32_t i = 0; i < b->outcome_count; i++, row++) {
         const struct wire_outcome *o = &b->outcomes[i];
 
-        f->id_high = uuid_high(o->id);
-        f->id_low = uuid_low(o->id);
-        f->code = o->code;
-        f->flags = flags_of(o);
-        f->retry_ms = o->retry_ms;
-        f->first = o->first_position;
-        f->last = o->last_position;
-        f->time_us = o->time_us;
-        f->version_count = o->version_count;
-        f->verdict_count = o->verdict_count;
-        f->detail_len = o->detail_len;
-        f->records_len = o->records_len;
-        (void)tpl_pack(node, 1);
+        *row = (struct outcome_row){
+            .id_high = le64_of(uuid_high(o->id)),
+            .id_low = le64_of(uuid_low(o->id)),
+            .code = le16_of(o->code),
+            .flags = le16_of(flags_of(o)),
+            .retry_ms = le32_of(o->retry_ms),
+            .first = le64_of(o->first_position),
+            .last = le64_of(o->last_position),
+            .time_us = le64_of(o->time_us),
+            .version_count = le32_of(o->version_count),
+            .verdict_count = le32_of(o->verdict_count),
+            .detail_len = le32_of(o->detail_len),
+            .records_len = le32_of(o->records_len),
+        };
     }
-    for (uint32_t i = 0; i < b->version_count; i++) {
-        f->stream_version = b->versions[i];
-        (void)tpl_pack(node, 2);
-    }
-    for (uint32_t i = 0; i < b->verdict_count; i++) {
-        f->check = b->verdicts[i].check;
-        f->holds = b->verdicts[i].holds;
-        f->expect = (int8_t)b->verdicts[i].expect;
-        f->expected = b->verdicts[i].expected;
-        f->actual = b->verdicts[i].actual;
-        (void)tpl_pack(node, 3);
-    }
+}
+
+static void
+put_rows(const struct appended_builder *b, enum message_kind kind,
+         struct rows_out *out)
+{
+    struct rows_head *head = rows_put(out, sizeof *head);
+    struct verdict_row *verdict;
+    struct le64 *version;
+
+    *head = (struct rows_head){ le16_of(PROTOCOL_VERSION),
+                                le16_of((uint16_t)kind) };
+    put_outcomes(
+        b, rows_put_array(out, b->outcome_count, sizeof(struct outcome_row)));
+    version = rows_put_array(out, b->version_count, sizeof *version);
+    for (uint32_t i = 0; i < b->version_count; i++)
+        version[i] = le64_of(b->versions[i]);
+    verdict = rows_put_array(out, b->verdict_count, sizeof *verdict);
+    for (uint32_t i = 0; i < b->verdict_count; i++)
+        verdict[i] = (struct verdict_row){
+            .check = le32_of(b->verdicts[i].check),
+            .holds = b->verdicts[i].holds,
+            .expect = b->verdicts[i].expect,
+            .expected = le64_of(b->verdicts[i].expected),
+            .actual = le64_of(b->verdicts[i].actual),
+        };
 }
 
 int
 appended_builder_finish(struct appended_builder *b, enum message_kind kind,
                         struct message *message)
 {
-    struct appended_fields f = { .version = PROTOCOL_VERSION,
-                                 .kind = (uint16_t)kind };
-    tpl_node *node = appended_map(&f);
-    int rc;
+    struct rows_out out;
+    int rc = rows_begin(
+        &out, APPENDED_FORMAT,
+        sizeof(struct rows_head) +
+            rows_len(b->outcome_count, sizeof(struct outcome_row)) +
+            rows_len(b->version_count, sizeof(struct le64)) +
+            rows_len(b->verdict_count, sizeof(struct verdict_row)));
 
-    pack_appended(node, &f, b);
-    rc = image_finish(node, message, b->body, b->body_len);
+    if (rc == 0) {
+        put_rows(b, kind, &out);
+        rc = rows_finish(&out, message, b->body, b->body_len);
+    }
     b->outcome_count = b->version_count = b->verdict_count = 0;
     b->body_len = b->shown_len = 0;
     if (b->body_room > BODY_KEPT_MAX) { /* once, for many shown events */
