@@ -31,6 +31,7 @@ struct append_client {
     struct pending *ring; /* of options.window places, oldest first */
     uint32_t first, count;
     uint32_t unsent;
+    uint32_t sent_to; /* all before this one have been sent */
     size_t unsent_bytes;
     uint64_t resume_ms; /* nothing is sent before */
     uint32_t backoff_ms;
@@ -43,7 +44,10 @@ struct append_client {
 static struct pending *
 pending_at(struct append_client *c, uint32_t index)
 {
-    return &c->ring[(c->first + index) % c->options.window];
+    uint64_t place = (uint64_t)c->first + index;
+
+    return &c->ring[place < c->options.window ? place
+                                              : place - c->options.window];
 }
 
 static void watch_connection(struct append_client *c);
@@ -180,6 +184,7 @@ shift(struct append_client *c)
     while (c->count > 0 && pending_at(c, 0)->memory == NULL) {
         c->first = (c->first + 1) % c->options.window;
         c->count--;
+        c->sent_to -= c->sent_to > 0;
     }
 }
 
@@ -204,6 +209,7 @@ send_again(struct append_client *c, struct pending *pending, uint32_t retry_ms)
     if (!pending->sent)
         return;
     pending->sent = false;
+    c->sent_to = 0;
     c->unsent++;
     c->resent++;
     if (now < c->resume_ms)
@@ -265,14 +271,14 @@ overflows(const struct append_builder *b, const struct wire_command *command)
 static int
 send_unsent(struct append_client *c)
 {
-    uint32_t from = 0;
+    uint32_t from = c->sent_to;
     int rc = 0;
 
     if (c->unsent == 0 || !c->peer.connected || clock_ms() < c->resume_ms)
         return 0;
     if (c->unsent == c->count)
         c->heard_ms = clock_ms();
-    for (uint32_t i = 0; rc == 0 && i < c->count; i++) {
+    for (uint32_t i = from; rc == 0 && i < c->count; i++) {
         struct pending *p = pending_at(c, i);
 
         if (p->memory == NULL || p->sent)
@@ -287,6 +293,8 @@ send_unsent(struct append_client *c)
     }
     if (rc == 0 && c->builder.command_count > 0)
         rc = send_message(c, from, c->count);
+    if (rc == 0)
+        c->sent_to = c->count;
     append_builder_clear(&c->builder);
     c->unsent_bytes = 0;
     return rc == -EAGAIN ? 0 : rc; /* just disconnected, or full: later */

@@ -68,8 +68,13 @@ name_fault(const char *text, size_t len)
     if (len > NAME_LEN_MAX)
         return "is longer than 255 bytes";
     for (size_t at = 0; at < len;) {
-        size_t step = sequence_len(p + at, len - at);
+        size_t step;
 
+        if (p[at] - 0x20u < 0x7fu - 0x20u) { /* printing ASCII: most are */
+            at++;
+            continue;
+        }
+        step = sequence_len(p + at, len - at);
         if (step == 0)
             return "is not valid UTF-8";
         if (p[at] < 0x20 || p[at] == 0x7f)

@@ -85,10 +85,51 @@ appender_find_newest(struct appender *ap, const struct key *key,
     return table_find(ap->table, key, &ap->source, ret_address, err);
 }
 
-struct key
-appender_key(const struct appender *ap, enum key_kind kind, struct span name)
+int
+appender_find_link(struct appender *ap, const struct key *key,
+                   uint64_t *ret_address, struct link *ret_link,
+                   struct err *err)
 {
-    return (struct key){ kind, name, table_hash(ap->table, kind, name) };
+    struct known *known = &ap->known;
+    struct event event;
+    int rc;
+
+    if (!known->valid || known->key.kind != key->kind ||
+        known->key.hash != key->hash ||
+        !span_equal(known->key.name, key->name)) {
+        known->valid = false;
+        rc = appender_find_newest(ap, key, &known->address, err);
+        if (rc <= 0)
+            return rc;
+        rc = appender_event_at(ap, known->address, &event, err);
+        if (rc < 0)
+            return rc;
+        (void)key_link(key, &event, &known->link); /* it was found by that */
+        known->key = *key;
+        known->valid = true;
+    }
+    *ret_address = known->address;
+    *ret_link = known->link;
+    return 1;
+}
+
+struct key
+appender_key(struct appender *ap, enum key_kind kind, struct span name)
+{
+    struct familiar *type = &ap->type;
+
+    if (kind == KEY_STREAM && ap->hint != NULL &&
+        span_equal(name, ap->hint->stream))
+        return (struct key){ kind, name, ap->hint->hash };
+    if (kind != KEY_TYPE || name.len > sizeof type->name)
+        return (struct key){ kind, name, table_hash(ap->table, kind, name) };
+    if (type->hash == 0 ||
+        !span_equal(name, (struct span){ type->name, type->len })) {
+        type->hash = table_hash(ap->table, kind, name);
+        type->len = name.len;
+        memcpy(type->name, name.p, name.len);
+    }
+    return (struct key){ kind, name, type->hash };
 }
 
 int
@@ -122,23 +163,22 @@ extend_key(struct appender *ap, const struct key *key, uint64_t address,
 {
     struct overlay *overlay = &ap->open->overlay;
     uint64_t newest = ADDRESS_NONE;
+    struct link last;
     int found = overlay_find(overlay, key, &ap->source, ret_entry, err);
     int rc = found;
 
     if (found > 0)
         newest = (*ret_entry)->address;
     else if (found == 0)
-        rc = appender_find_newest(ap, key, &newest, err);
+        rc = appender_find_link(ap, key, &newest, &last, err);
+    if (rc >= 0 && key->kind != KEY_TYPE)
+        rc = found == 0 && rc > 0
+            ? chain_extend_from(&ap->source, key, newest, &last, ret_link, err)
+            : chain_extend(&ap->source, key, newest, ret_link, err);
     if (rc < 0)
         return rc;
-    if (key->kind != KEY_TYPE) {
-        rc = chain_extend(&ap->source, key, newest, ret_link, err);
-        if (rc < 0)
-            return rc;
-    }
     if (found == 0) {
-        rc = overlay_add(overlay, key, address, newest == ADDRESS_NONE,
-                         ret_entry);
+        rc = overlay_add(overlay, key, address, newest, ret_entry);
         if (rc < 0)
             return err_sys(err, rc, "keys of the open group");
     }
@@ -248,7 +288,7 @@ stamp_commit(struct appender *ap, const struct commit *commit,
     r->first_position = le64_of(position);
     r->time_us = le64_of(time_us);
     record_seal(group->data + commit_at_byte);
-    rc = id_set_add(&group->ids, commit->command_id,
+    rc = id_set_add(&group->ids, ap->id_print,
                     (uint32_t)address_offset(group->address) + commit_at_byte);
     if (rc < 0)
         return err_sys(err, rc, "command ids");
@@ -332,6 +372,8 @@ appender_append(struct appender *ap, const struct append_request *request,
     *result = (struct append_result){ .code = APPEND_ACCEPTED,
                                       .dry_run = request->dry_run };
     ap->version_count = ap->verdict_count = 0;
+    ap->known.valid = false;
+    ap->hint = request->hint;
     if (rc < 0)
         return err_set(err, rc, "not a well-formed commit");
     if (ap->failed)

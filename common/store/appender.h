@@ -134,6 +134,13 @@ struct append_verdict {
                           the newest event in its way, 0: none */
 };
 
+/* What deciding a command will want to look at; all 0: nothing is known. */
+struct append_hint {
+    struct span stream; /* of its first event, in the commit */
+    uint64_t hash;
+    uint32_t print; /* of the command id */
+};
+
 /* A command: [commit, commit + commit_len) is an unstamped commit
  * (store/record.h). */
 struct append_request {
@@ -143,6 +150,7 @@ struct append_request {
     uint32_t check_count;
     bool dry_run;  /* decide, but store nothing */
     uint32_t show; /* events of a conflict to show at most */
+    const struct append_hint *hint; /* or NULL */
 };
 
 enum append_code {
@@ -181,6 +189,20 @@ struct append_result {
     /* The group that must settle before this may be told: 0 if none. */
     uint64_t group;
 };
+
+/*
+ * Deciding a command reads a few places in memory that no cache holds.  For a
+ * caller with many commands in hand these two ask for them early, so that they
+ * are there when it comes to deciding: first appender_look_ahead() on each of
+ * some commands, then appender_look_closer() on each, then appender_append().
+ * They change nothing; a request may carry the hint of its own commit only.
+ *
+ * The commit has not been checked: what is odd about it gives an empty hint.
+ */
+void appender_look_ahead(struct appender *appender, const uint8_t *commit,
+                         uint32_t commit_len, struct append_hint *ret_hint);
+void appender_look_closer(struct appender *appender,
+                          const struct append_hint *hint);
 
 /*
  * Decides one command.  Idempotency first, then all checks, then the events

@@ -63,6 +63,21 @@ struct causes {
     size_t records_len, records_capacity;
 };
 
+/* The last look-up of a key, which deciding and stamping both need. */
+struct known {
+    bool valid;
+    struct key key; /* its name lies in the command that is being decided */
+    uint64_t address;
+    struct link link;
+};
+
+/* The hash of a name that comes again and again. */
+struct familiar {
+    uint64_t hash; /* 0: none yet */
+    uint32_t len;
+    char name[UINT8_MAX];
+};
+
 struct appender {
     const struct sys *sys;
     char dir[PATH_LEN_MAX];
@@ -85,6 +100,11 @@ struct appender {
     struct group_buf *open;   /* always one of them; empty if len is 0 */
     struct group_buf *closed; /* NULL: none in flight */
     uint64_t last_time_us;    /* given to a commit, durable or not */
+    uint8_t id_key[16];       /* hash key of all id sets in memory */
+    uint32_t id_print;        /* of the command that is being decided */
+    const struct append_hint *hint; /* for it, or NULL */
+    struct known known;
+    struct familiar type;
     uint64_t commit_serial;   /* counts accepted commits, for overlay marks */
     bool failed;
     bool refused; /* the log is damaged, and others may read it */
@@ -122,12 +142,18 @@ uint64_t appender_group_of(const struct appender *appender, uint64_t address);
 /* The position of the last event, durable or not. */
 uint64_t appender_head(const struct appender *appender);
 
-struct key appender_key(const struct appender *appender, enum key_kind kind,
+struct key appender_key(struct appender *appender, enum key_kind kind,
                         struct span name);
 
 /* The newest event of a key, durable or not: 1 and its address, or 0. */
 int appender_find_newest(struct appender *appender, const struct key *key,
                          uint64_t *ret_address, struct err *err);
+
+/* The same with its link under the key; what was found is kept for the command
+ * that is being decided. */
+int appender_find_link(struct appender *appender, const struct key *key,
+                       uint64_t *ret_address, struct link *ret_link,
+                       struct err *err);
 
 /* Adds a version to the outcome; -ENOMEM. */
 int appender_add_version(struct appender *appender, uint64_t version);

@@ -196,7 +196,7 @@ make_footer(struct backup *b, struct picture *p, struct err *err)
     struct segment_end end;
     int rc;
 
-    id_set_init(&p->made.ids);
+    id_set_init(&p->made.ids, NULL);
     rc = scan_segment(b->log, number, UINT64_MAX, &p->made, NULL, &scan, err);
     if (rc < 0)
         return rc;

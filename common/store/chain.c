@@ -47,8 +47,7 @@ chain_extend(const struct event_source *source, const struct key *key,
              uint64_t newest, struct link *ret_link, struct err *err)
 {
     struct event event;
-    struct link last, jumped;
-    uint64_t target;
+    struct link last;
     int rc;
 
     if (newest == ADDRESS_NONE) {
@@ -56,18 +55,30 @@ chain_extend(const struct event_source *source, const struct key *key,
         return 0;
     }
     rc = step_to(source, key, newest, &event, &last, err);
-    if (rc < 0)
-        return rc;
+    return rc < 0 ? rc
+                  : chain_extend_from(source, key, newest, &last, ret_link,
+                                      err);
+}
+
+int
+chain_extend_from(const struct event_source *source, const struct key *key,
+                  uint64_t newest, const struct link *last,
+                  struct link *ret_link, struct err *err)
+{
+    uint64_t target = jump_ordinal(last->ordinal + 1);
+
     *ret_link = (struct link){
         .name = key->name,
-        .ordinal = last.ordinal + 1,
+        .ordinal = last->ordinal + 1,
         .prev = newest,
     };
-    target = jump_ordinal(last.ordinal + 1);
-    if (target == last.ordinal) {
+    if (target == last->ordinal) {
         ret_link->jump = newest;
     } else if (target > 0) { /* then it is where the jump of the last jumps */
-        rc = step_to(source, key, last.jump, &event, &jumped, err);
+        struct event event;
+        struct link jumped;
+        int rc = step_to(source, key, last->jump, &event, &jumped, err);
+
         if (rc < 0)
             return rc;
         ret_link->jump = jumped.jump;

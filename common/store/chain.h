@@ -52,6 +52,11 @@ bool key_link(const struct key *key, const struct event *event,
 int chain_extend(const struct event_source *source, const struct key *key,
                  uint64_t newest, struct link *ret_link, struct err *err);
 
+/* The same where the link of the event at `newest`, `last`, is known. */
+int chain_extend_from(const struct event_source *source, const struct key *key,
+                      uint64_t newest, const struct link *last,
+                      struct link *ret_link, struct err *err);
+
 /*
  * The event of the key with this ordinal, from 1 to that of the event at
  * `newest`.  *hops, if not NULL, is raised by the links that were followed.

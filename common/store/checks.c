@@ -189,14 +189,12 @@ stream_version(struct appender *ap, struct span stream, uint64_t *ret_version,
                struct err *err)
 {
     struct key key = appender_key(ap, KEY_STREAM, stream);
-    struct event event = { .version = 0 };
+    struct link link = { .ordinal = 0 };
     uint64_t address;
-    int rc = appender_find_newest(ap, &key, &address, err);
+    int rc = appender_find_link(ap, &key, &address, &link, err);
 
-    if (rc > 0)
-        rc = appender_event_at(ap, address, &event, err);
-    *ret_version = event.version;
-    return rc;
+    *ret_version = link.ordinal;
+    return rc < 0 ? rc : 0;
 }
 
 /* The newest event in the way of a condition, in *ret_actual; 1: too many had

@@ -16,7 +16,7 @@ groups_init(struct appender *ap)
             align_up(ap->options.group_len_max, SYS_UNCACHED_UNIT));
         if (ap->groups[i].data == NULL)
             return -ENOMEM;
-        id_set_init(&ap->groups[i].ids);
+        id_set_init(&ap->groups[i].ids, ap->id_key);
     }
     ap->open = &ap->groups[0];
     return 0;
@@ -289,7 +289,9 @@ growing_add(struct growing *growing, const struct commit *commit,
     int rc = index_add(&growing->index, commit->first_position, offset);
 
     if (rc == 0)
-        rc = id_set_add(&growing->ids, commit->command_id, (uint32_t)offset);
+        rc = id_set_add(&growing->ids,
+                        id_set_print(&growing->ids, commit->command_id),
+                        (uint32_t)offset);
     if (rc == 0)
         growing->commit_count++;
     return rc;
@@ -325,7 +327,7 @@ roll(struct appender *ap, struct group_buf *group, struct err *err)
     }
     ap->active = (struct growing){ .fd = group->fd, .info = group->info };
     group->fd = -1; /* now it is closed with the segment */
-    id_set_init(&ap->active.ids);
+    id_set_init(&ap->active.ids, ap->id_key);
     ap->old_times = ap->id_times;
     return 0;
 }
@@ -368,8 +370,8 @@ note_keys(struct appender *ap, const struct group_buf *group, struct err *err)
         key.name = key.kind == KEY_STREAM ? event.stream
             : key.kind == KEY_TAG ? event_tag_link(&event, entry->tag).name
                                   : event.type;
-        rc = table_put(ap->table, &key, entry->address,
-                       entry->first && key.kind != KEY_TYPE, &ap->source, err);
+        rc = table_move(ap->table, &key, entry->previous, entry->address,
+                        &ap->source, err);
         if (rc < 0) {
             (void)err_wrap(err, "log %s: group %" PRIu64, ap->dir,
                            group->number); /* may be NULL: rc is the code */

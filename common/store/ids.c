@@ -42,10 +42,13 @@ _Static_assert(sizeof((struct id_set){ 0 }.hash_key) ==
 /* ---- one set ----------------------------------------------------------- */
 
 void
-id_set_init(struct id_set *set)
+id_set_init(struct id_set *set, const uint8_t hash_key[16])
 {
     *set = (struct id_set){ 0 };
-    randombytes_buf(set->hash_key, sizeof set->hash_key);
+    if (hash_key != NULL)
+        memcpy(set->hash_key, hash_key, sizeof set->hash_key);
+    else
+        randombytes_buf(set->hash_key, sizeof set->hash_key);
 }
 
 void
@@ -64,13 +67,13 @@ id_set_clear(struct id_set *set)
     set->count = 0;
 }
 
-static uint64_t
-id_hash(const struct id_set *set, struct uuid id)
+uint32_t
+id_set_print(const struct id_set *set, struct uuid id)
 {
     uint64_t hash;
 
     (void)crypto_shorthash((uint8_t *)&hash, id.b, sizeof id.b, set->hash_key);
-    return hash;
+    return (uint32_t)(hash >> 32);
 }
 
 /* Where the hash of an id lies in a slot, and where its search begins: the
@@ -105,7 +108,7 @@ grow(struct id_set *set)
 }
 
 int
-id_set_add(struct id_set *set, struct uuid id, uint32_t offset)
+id_set_add(struct id_set *set, uint32_t print, uint32_t offset)
 {
     if (set->count >= set->slot_count / 2) {
         int rc = grow(set);
@@ -114,21 +117,19 @@ id_set_add(struct id_set *set, struct uuid id, uint32_t offset)
             return rc;
     }
     place(set->slots, set->slot_count,
-          id_hash(set, id) >> 32 << 32 | offset / RECORD_UNIT);
+          (uint64_t)print << 32 | offset / RECORD_UNIT);
     set->count++;
     return 0;
 }
 
 bool
-id_set_candidate(const struct id_set *set, struct uuid id, uint32_t *probe,
+id_set_candidate(const struct id_set *set, uint32_t print, uint32_t *probe,
                  uint32_t *ret_offset)
 {
     uint32_t mask = set->slot_count - 1;
-    uint32_t print;
 
     if (set->count == 0)
         return false;
-    print = (uint32_t)(id_hash(set, id) >> 32);
     while (*probe < set->slot_count) {
         uint64_t slot = set->slots[(print + (*probe)++) & mask];
 
@@ -356,7 +357,8 @@ ids_collect(struct evlog *log, uint64_t number, uint64_t end,
                            ": checksum mismatch, or no record",
                            evlog_dir(log), number, at);
         if (kind == RECORD_COMMIT && commit_decode(p, left, &commit) == 0) {
-            rc = id_set_add(set, commit.command_id, (uint32_t)at);
+            rc = id_set_add(set, id_set_print(set, commit.command_id),
+                            (uint32_t)at);
             if (rc < 0)
                 return err_sys(err, rc, "command ids");
             id_times_add(times, commit.command_id);
@@ -387,7 +389,7 @@ rebuild_file(struct ids *ids, uint64_t number, struct err *err)
                        "log %s: segment number %" PRIu64 " is not sealed, but "
                        "a later one exists",
                        evlog_dir(ids->log), number);
-    id_set_init(&file.set);
+    id_set_init(&file.set, NULL);
     rc = ids_collect(ids->log, number, segment->end.data_end, &file.set, &times,
                      err);
     if (rc < 0) {
@@ -450,7 +452,7 @@ ids_find(struct ids *ids, struct uuid id, uint64_t last, struct id_times times,
         struct id_times before;
         struct segment *segment;
         struct ids_file *file;
-        uint32_t probe = 0, offset;
+        uint32_t print, probe = 0, offset;
         uint64_t time_ms;
         int rc;
 
@@ -467,7 +469,8 @@ ids_find(struct ids *ids, struct uuid id, uint64_t last, struct id_times times,
         rc = ids_file(ids, number, &file, err);
         if (rc < 0)
             return rc;
-        while (id_set_candidate(&file->set, id, &probe, &offset)) {
+        print = id_set_print(&file->set, id);
+        while (id_set_candidate(&file->set, print, &probe, &offset)) {
             struct commit commit;
             uint64_t address = address_of(number, offset);
 

@@ -39,22 +39,34 @@ struct id_times {
     uint64_t other_count; /* ids that are no UUIDv7 */
 };
 
-/* Makes an empty set with a hash key of its own. */
-void id_set_init(struct id_set *set);
+/* Makes an empty set with this hash key; NULL: one of its own.  It is as
+ * secret as the log: who knows it could make ids that collide. */
+void id_set_init(struct id_set *set, const uint8_t hash_key[16]);
 void id_set_free(struct id_set *set);
 
 /* Empties it, but keeps the memory. */
 void id_set_clear(struct id_set *set);
 
-/* Adds the id of a commit at `offset`, a multiple of 8; -ENOMEM. */
-int id_set_add(struct id_set *set, struct uuid id, uint32_t offset);
+/* What a set keeps of an id; the same for all sets with the same hash key. */
+uint32_t id_set_print(const struct id_set *set, struct uuid id);
+
+/* Adds the print of a commit's id at `offset`, a multiple of 8; -ENOMEM. */
+int id_set_add(struct id_set *set, uint32_t print, uint32_t offset);
 
 /*
- * Looks for the commits whose id may be `id`: *probe begins at 0; returns
- * true with an offset for each candidate, whose id the caller compares.
+ * Looks for the commits whose id may have this print: *probe begins at 0;
+ * returns true with an offset for each candidate, whose id the caller compares.
  */
-bool id_set_candidate(const struct id_set *set, struct uuid id, uint32_t *probe,
+bool id_set_candidate(const struct id_set *set, uint32_t print, uint32_t *probe,
                       uint32_t *ret_offset);
+
+/* Asks for the memory in which a print will be looked for. */
+static inline void
+id_set_prefetch(const struct id_set *set, uint32_t print)
+{
+    if (set->count > 0)
+        __builtin_prefetch(&set->slots[print & (set->slot_count - 1)]);
+}
 
 void id_times_add(struct id_times *times, struct uuid id);
 

@@ -90,7 +90,7 @@ grow(struct overlay *overlay)
 
 int
 overlay_add(struct overlay *overlay, const struct key *key, uint64_t address,
-            bool first, struct overlay_entry **ret_entry)
+            uint64_t previous, struct overlay_entry **ret_entry)
 {
     if (overlay->count == overlay->slot_count / 2) {
         int rc = grow(overlay);
@@ -102,7 +102,7 @@ overlay_add(struct overlay *overlay, const struct key *key, uint64_t address,
         .hash = key->hash,
         .address = address,
         .kind = (uint8_t)key->kind,
-        .first = first,
+        .previous = previous,
     };
     *ret_entry = &overlay->entries[overlay->count];
     place(overlay, overlay->count++);

@@ -179,7 +179,7 @@ check_previous(struct recovery *r, const struct segment *last, struct err *err)
                        "from there",
                        ap->dir, number, segment->end.last_position, number + 1);
     }
-    id_set_init(&growing.ids);
+    id_set_init(&growing.ids, ap->id_key);
     rc = scan_segment(ap->log, number, UINT64_MAX, &growing, NULL, &scan, err);
     if (rc == 0 &&
         (scan.tail.position + 1 != last_first ||
@@ -497,7 +497,8 @@ appender_open(const struct sys *sys, const char *dir, const char *control_path,
     ap->lock_fd = ap->active.fd = ap->full.fd = -1;
     ap->source = (struct event_source){ ap, appender_event_at };
     ap->failed = true; /* until it is whole: no checkpoint at close */
-    id_set_init(&ap->active.ids);
+    randombytes_buf(ap->id_key, sizeof ap->id_key);
+    id_set_init(&ap->active.ids, ap->id_key);
     if (snprintf(ap->dir, sizeof ap->dir, "%s", dir) >= (int)sizeof ap->dir) {
         rc = err_sys(err, -ENAMETOOLONG, "log %s", dir);
         goto fail;

@@ -17,7 +17,7 @@ find_id_in(struct appender *ap, const struct id_set *set, uint64_t base,
 {
     uint32_t probe = 0, offset;
 
-    while (id_set_candidate(set, id, &probe, &offset)) {
+    while (id_set_candidate(set, ap->id_print, &probe, &offset)) {
         struct commit commit;
         uint64_t address = address_of(address_segment(base), offset);
         int rc = appender_commit_at(ap, address, &commit, err);
@@ -40,6 +40,9 @@ repeats_find(struct appender *ap, struct uuid id, uint64_t *ret_address,
     uint64_t last = ap->active.info.number - 1;
     int rc;
 
+    ap->id_print = ap->hint != NULL && ap->hint->stream.len > 0
+        ? ap->hint->print
+        : id_set_print(&ap->open->ids, id);
     for (int i = 0; i < 2; i++) {
         if (both[i] == NULL || both[i]->len == 0)
             continue;
@@ -99,7 +102,7 @@ tally_version(struct appender *ap, const struct event_source *source,
     int rc = overlay_find(&ap->scratch, key, source, &entry, err);
 
     if (rc == 0) {
-        rc = overlay_add(&ap->scratch, key, address, false, &entry);
+        rc = overlay_add(&ap->scratch, key, address, ADDRESS_NONE, &entry);
         if (rc == 0) {
             entry->result = ap->version_count;
             rc = appender_add_version(ap, version);

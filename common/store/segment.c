@@ -17,6 +17,7 @@
 /* Larger pieces stay in the page cache as large units, and a small synced
  * write into one of those writes all of it to the device. */
 #define ZERO_PIECE_LEN 65536u
+#define ZERO_SYNC_LEN (16 * ZERO_PIECE_LEN)
 
 #define NAME_DIGITS 20
 
@@ -296,6 +297,8 @@ segment_seal(const struct sys *sys, int fd, const struct segment_info *info,
 
 /* ---- making ------------------------------------------------------------ */
 
+/* Syncs as it goes: a sync of everything at the end would hold up those of the
+ * groups for as long as the device takes to write it. */
 static int
 zero_fill(const struct sys *sys, int fd, uint64_t len)
 {
@@ -307,6 +310,8 @@ zero_fill(const struct sys *sys, int fd, uint64_t len)
 
         rc = sys_call(sys, write, fd, zeros,
                       left < ZERO_PIECE_LEN ? left : ZERO_PIECE_LEN, at);
+        if (rc == 0 && (at + ZERO_PIECE_LEN) % ZERO_SYNC_LEN == 0)
+            rc = sys_call(sys, sync, fd);
     }
     return rc;
 }

@@ -459,6 +459,82 @@ table_put(struct table *table, const struct key *key, uint64_t address,
     return 0;
 }
 
+/* The slot with this hash and address; or with `previous` ADDRESS_NONE, the
+ * first empty one.  False if it is not where it belongs. */
+static bool
+find_known(const struct table *table, uint64_t hash, uint64_t previous,
+           uint64_t *ret_index, unsigned *ret_probes)
+{
+    uint64_t mask = table->slot_count - 1;
+
+    for (unsigned i = 0; i < table->slot_count; i++) {
+        uint64_t index = (hash + i) & mask;
+        const struct slot *slot = &table->slots[index];
+        uint64_t found = atomic_load_explicit(&slot->hash, memory_order_relaxed);
+
+        *ret_index = index;
+        *ret_probes = i;
+        if (found == 0)
+            return previous == ADDRESS_NONE;
+        if (found == hash && previous != ADDRESS_NONE &&
+            atomic_load_explicit(&slot->address, memory_order_relaxed) ==
+                previous)
+            return true;
+    }
+    return false;
+}
+
+int
+table_move(struct table *table, const struct key *key, uint64_t previous,
+           uint64_t address, const struct event_source *source, struct err *err)
+{
+    bool first = previous == ADDRESS_NONE;
+    uint64_t index;
+    unsigned probes;
+
+    if (!find_known(table, key->hash, previous, &index, &probes))
+        return table_put(table, key, address, first && key->kind != KEY_TYPE,
+                         source, err);
+    if (first) {
+        if (table->key_count >= table->slot_count / 8 * 7)
+            return err_set(err, -ENOSPC, "the version table must grow first");
+        fill_slot(&table->slots[index], key->hash, address);
+        table->key_count++;
+        if (probes > PROBES_MAX)
+            table->long_runs = true;
+    } else {
+        atomic_store_explicit(&table->slots[index].address, address,
+                              memory_order_release);
+    }
+    if (table->next != NULL) {
+        if (index < table->copied) {
+            int rc =
+                table_move(table->next, key, previous, address, source, err);
+
+            if (rc < 0)
+                return rc;
+        }
+        copy_slots(table, COPY_PER_PUT);
+    }
+    return 0;
+}
+
+void
+table_prefetch(const struct table *table, uint64_t hash)
+{
+    __builtin_prefetch(&table->slots[hash & (table->slot_count - 1)]);
+}
+
+uint64_t
+table_guess(const struct table *table, uint64_t hash)
+{
+    const struct slot *slot = &table->slots[hash & (table->slot_count - 1)];
+
+    return atomic_load_explicit(&slot->hash, memory_order_relaxed) == hash
+        ? atomic_load_explicit(&slot->address, memory_order_relaxed)
+        : ADDRESS_NONE;
+}
+
 int
 table_sync(struct table *table)
 {

@@ -103,6 +103,24 @@ int table_find(const struct table *table, const struct key *key,
 int table_put(struct table *table, const struct key *key, uint64_t address,
               bool first, const struct event_source *source, struct err *err);
 
+/*
+ * The same for a caller who has looked the key up: its newest event so far is
+ * at `previous`, or ADDRESS_NONE if it has none.  No event is looked at, unless
+ * the table turns out to be of another opinion.
+ */
+int table_move(struct table *table, const struct key *key, uint64_t previous,
+               uint64_t address, const struct event_source *source,
+               struct err *err);
+
+/* Asks for the memory in which a hash will be looked for. */
+void table_prefetch(const struct table *table, uint64_t hash);
+
+/*
+ * Where the newest event of a key with this hash is likely to lie, without
+ * looking at it; ADDRESS_NONE if there is none.
+ */
+uint64_t table_guess(const struct table *table, uint64_t hash);
+
 /* Makes what the file holds now durable; may run in another thread. */
 int table_sync(struct table *table);
 

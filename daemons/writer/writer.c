@@ -289,6 +289,7 @@ decide(struct writer *w, const struct submit_command *command)
     struct err err;
     int rc = request_make(&w->request, command, &request);
 
+    request.hint = &w->hints[w->next_command % HINTS];
     if (rc == -ENOMEM)
         (void)err_sys(&err, rc, "checks");
     if (rc == 0)
@@ -356,6 +357,7 @@ take_message(struct writer *w)
     struct hello hello;
 
     w->batch.command_count = w->next_command = 0;
+    w->looked_ahead = w->looked_closer = 0;
     if (w->message.count < 2 ||
         image_kind(message_data(&w->message, 1), message_len(&w->message, 1),
                    &version, &kind) < 0) {
@@ -389,6 +391,25 @@ take_message(struct writer *w)
     return true;
 }
 
+/* Asks for the memory that the next commands will need. */
+static void
+look_ahead(struct writer *w)
+{
+    const struct submit_batch *b = &w->batch;
+
+    for (; w->looked_ahead < b->command_count &&
+         w->looked_ahead < w->next_command + HINTS;
+         w->looked_ahead++)
+        appender_look_ahead(w->appender, b->commands[w->looked_ahead].commit,
+                            b->commands[w->looked_ahead].commit_len,
+                            &w->hints[w->looked_ahead % HINTS]);
+    for (; w->looked_closer < w->looked_ahead &&
+         w->looked_closer < w->next_command + HINTS / 2;
+         w->looked_closer++)
+        appender_look_closer(w->appender,
+                             &w->hints[w->looked_closer % HINTS]);
+}
+
 /* Works through the commands of the message; false if it had to stop. */
 static bool
 finish_message(struct writer *w)
@@ -396,6 +417,7 @@ finish_message(struct writer *w)
     while (w->next_command < w->batch.command_count) {
         uint32_t tries = 0;
 
+        look_ahead(w);
         /* Once more if starting the full group has made room. */
         while (!decide(w, &w->batch.commands[w->next_command]))
             if (w->failed || ++tries > 1)

@@ -21,6 +21,8 @@
 
 extern const struct conf_key writer_keys[];
 
+#define HINTS 16u /* a power of two */
+
 struct writer {
     struct daemon *daemon;
     bool accept_tail_loss;
@@ -38,6 +40,8 @@ struct writer {
     struct submit_batch batch;
     struct request_memory request; /* of the command that is being decided */
     uint32_t next_command;         /* of the batch */
+    uint32_t looked_ahead, looked_closer; /* commands that were looked at */
+    struct append_hint hints[HINTS];      /* of command n at n % HINTS */
     bool failed;                   /* nothing is acknowledged any more */
     struct outbox now;             /* outcomes that hang on no group */
     struct outbox boxes[2];        /* by group number modulo 2 */

@@ -180,7 +180,7 @@ logfix_ask(struct logfix *fix, struct uuid id,
     uint32_t len;
     uint8_t *commit = commit_make(id, events, event_count, &len);
     const struct append_request request = {
-        commit, len, checks, check_count, dry_run, show,
+        commit, len, checks, check_count, dry_run, show, NULL,
     };
 
     for (int tries = 0;; tries++) {

@@ -56,7 +56,7 @@ put(struct fixture *f, const struct key *key, uint64_t address)
 {
     struct overlay_entry *entry;
 
-    assert_int_equal(overlay_add(&f->overlay, key, address, true, &entry), 0);
+    assert_int_equal(overlay_add(&f->overlay, key, address, ADDRESS_NONE, &entry), 0);
     assert_true(entry->address == address && entry->first);
 }
 
