@@ -166,15 +166,35 @@ array_log_run(void *self, const struct load *load, uint32_t connection)
             uint64_t word;
 
             at = s->array[at & s->array_mask];
-            memcpy(&word, s->first + (at >> 16) % s->first_len / 8 * 8,
+            memcpy(&word, s->first + (at >> 32) % s->first_len / 8 * 8,
                    sizeof word);
-            at += word & 1; /* so that the next one waits for it */
+            at ^= word == UINT64_MAX; /* never; but it waits for it */
         }
     } while (seconds_now() - began < load->seconds);
     return count + (at == UINT64_MAX);
 }
 
 /* ---- both -------------------------------------------------------------- */
+
+/*
+ * One cycle through the whole array in random order (Sattolo, 1986), so that
+ * the reads do not soon go round in a part of it that a cache holds.  The low
+ * bits say where to go on, the high ones are random.
+ */
+static void
+make_cycle(struct store *s, uint64_t *state)
+{
+    for (uint64_t i = 0; i <= s->array_mask; i++)
+        s->array[i] = i;
+    for (uint64_t i = s->array_mask; i > 0; i--) {
+        uint64_t other = mix(state) % i, word = s->array[i];
+
+        s->array[i] = s->array[other];
+        s->array[other] = word;
+    }
+    for (uint64_t i = 0; i <= s->array_mask; i++)
+        s->array[i] |= mix(state) & ~s->array_mask;
+}
 
 static void
 open_store(struct store *s, const char *dir, uint32_t streams)
@@ -200,8 +220,7 @@ open_store(struct store *s, const char *dir, uint32_t streams)
     s->array = malloc(slots * 2 * sizeof *s->array);
     if (s->names == NULL || s->array == NULL)
         bench_die("no memory");
-    for (uint64_t i = 0; i <= s->array_mask; i++)
-        s->array[i] = mix(&state);
+    make_cycle(s, &state);
     for (uint32_t i = 0; i < NAMES; i++)
         fill_name(s->names[i], (uint32_t)(mix(&state) % streams));
 }

@@ -7,7 +7,7 @@
 
 #include "store/appender.h"
 
-#define GROUP_COMMITS 8192u
+#define GROUP_COMMITS 400u /* as those of a loaded writer */
 #define STRIDE UINT64_C(7919)
 #define TYPE "Measured"
 #define TYPE_LEN (sizeof TYPE - 1)

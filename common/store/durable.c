@@ -36,7 +36,7 @@ static int
 end_at(struct evlog *log, uint64_t watermark, struct tail *ret_end,
        struct err *err)
 {
-    struct cursor cursor = { address_of(1, SECTOR_LEN), 1 };
+    struct cursor cursor = { address_of(1, SECTOR_LEN), 1, 0 };
     struct scan scan;
     int rc = 0;
 

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/crc32c.h"
+
 /* ---- the list of segments ---------------------------------------------- */
 
 int
@@ -363,9 +365,27 @@ evlog_commit_at(struct evlog *log, uint64_t address, struct commit *ret_commit,
     return 0;
 }
 
-int
-evlog_settle(struct evlog *log, struct cursor *cursor, struct event *ret_event,
-             struct err *err)
+#define GROUP_CHECK_MAX (256u << 10) /* bytes: a longer one, record by record */
+
+/* Checks the group whose header the cursor is at as a whole.  If it is not as
+ * it should be, its records will tell which of them are not. */
+static void
+check_group(const struct evlog *log, struct cursor *cursor, const uint8_t *p,
+            size_t left)
+{
+    struct group_info group;
+
+    if (group_decode(p, left, log->id, cursor->address, &group) == 0 &&
+        group.group_len <= GROUP_CHECK_MAX &&
+        crc32c(p + sizeof(struct group_header),
+               group.group_len - sizeof(struct group_header)) == group.body_crc)
+        cursor->checked_to = cursor->address + group.group_len;
+}
+
+/* The event at the cursor or behind it; `groups`: check whole groups. */
+static int
+settle(struct evlog *log, struct cursor *cursor, bool groups,
+       struct event *ret_event, struct err *err)
 {
     for (;;) {
         const uint8_t *p;
@@ -376,6 +396,18 @@ evlog_settle(struct evlog *log, struct cursor *cursor, struct event *ret_event,
 
         if (rc < 0)
             return rc;
+        while (cursor->address < cursor->checked_to &&
+               record_view(p, left, &kind, &len) == 0) {
+            if (kind == RECORD_EVENT) {
+                if (event_view(p, left, ret_event) == 0 &&
+                    ret_event->position == cursor->position)
+                    return 0;
+                break;
+            }
+            cursor->address += len;
+            p += len;
+            left -= len;
+        }
         if (left < sizeof(struct record_prefix) ||
             bytes_all_zero(p, sizeof(struct record_prefix))) {
             uint64_t number = address_segment(cursor->address) + 1;
@@ -398,6 +430,8 @@ evlog_settle(struct evlog *log, struct cursor *cursor, struct event *ret_event,
             return evlog_damaged(log, cursor->address, err,
                                  "checksum mismatch, or no record");
         if (kind != RECORD_EVENT) {
+            if (kind == RECORD_GROUP && groups)
+                check_group(log, cursor, p, left);
             cursor->address += len;
             continue;
         }
@@ -408,6 +442,34 @@ evlog_settle(struct evlog *log, struct cursor *cursor, struct event *ret_event,
                 "an event with another position than its place");
         return 0;
     }
+}
+
+int
+evlog_settle(struct evlog *log, struct cursor *cursor, struct event *ret_event,
+             struct err *err)
+{
+    return settle(log, cursor, false, ret_event, err);
+}
+
+/* The same, whole groups or the body of the event checked. */
+static int
+settle_whole(struct evlog *log, struct cursor *cursor, struct event *ret_event,
+             struct err *err)
+{
+    int rc = settle(log, cursor, true, ret_event, err);
+
+    if (rc == 0 && cursor->address >= cursor->checked_to &&
+        event_check_body(ret_event) < 0)
+        rc = evlog_damaged(log, cursor->address, err,
+                           "checksum mismatch in the data of an event");
+    return rc;
+}
+
+static void
+step_over(struct cursor *cursor, const struct event *event)
+{
+    cursor->address += event->record_len;
+    cursor->position++;
 }
 
 int
@@ -422,8 +484,8 @@ evlog_step(struct evlog *log, struct cursor *cursor, uint64_t watermark,
     rc = evlog_settle(log, &at, ret_event, err);
     if (rc < 0)
         return rc;
-    *cursor =
-        (struct cursor){ at.address + ret_event->record_len, at.position + 1 };
+    step_over(&at, ret_event);
+    *cursor = at;
     return 1;
 }
 
@@ -431,15 +493,16 @@ int
 evlog_next(struct evlog *log, struct cursor *cursor, uint64_t watermark,
            struct event *ret_event, struct err *err)
 {
-    struct cursor next = *cursor;
-    int rc = evlog_step(log, &next, watermark, ret_event, err);
+    struct cursor at = *cursor;
+    int rc;
 
-    if (rc <= 0)
+    if (at.position > watermark)
+        return 0;
+    rc = settle_whole(log, &at, ret_event, err);
+    if (rc < 0)
         return rc;
-    if (event_check_body(ret_event) < 0)
-        return evlog_damaged(log, next.address - ret_event->record_len, err,
-                             "checksum mismatch in the data of an event");
-    *cursor = next;
+    step_over(&at, ret_event);
+    *cursor = at;
     return 1;
 }
 
@@ -458,10 +521,7 @@ evlog_range(struct evlog *log, struct cursor *cursor, uint64_t watermark,
         struct cursor at = behind;
         struct event event;
 
-        rc = evlog_settle(log, &at, &event, err);
-        if (rc == 0 && event_check_body(&event) < 0)
-            rc = evlog_damaged(log, at.address, err,
-                               "checksum mismatch in the data of an event");
+        rc = settle_whole(log, &at, &event, err);
         if (rc < 0 && count == 0)
             return rc;
         if (rc < 0) /* the next call will meet it again, and say so */
@@ -473,7 +533,8 @@ evlog_range(struct evlog *log, struct cursor *cursor, uint64_t watermark,
             break;
         len = at.address + event.record_len - start;
         count++;
-        behind = (struct cursor){ start + len, at.position + 1 };
+        behind = at;
+        step_over(&behind, &event);
     }
     if (count == 0)
         return 0;

@@ -21,7 +21,7 @@ pass_over(struct evlog *log, uint64_t position, struct cursor *cursor)
         group.first_position > position ||
         group.first_position < cursor->position)
         return false;
-    *cursor = (struct cursor){ group.address, group.first_position };
+    *cursor = (struct cursor){ group.address, group.first_position, 0 };
     return true;
 }
 
@@ -75,7 +75,7 @@ extend_index(struct evlog *log, uint64_t number, uint64_t position,
 
     if (at.address == ADDRESS_NONE)
         at = (struct cursor){ address_of(number, SECTOR_LEN),
-                              log->entries[number - 1].first_position };
+                              log->entries[number - 1].first_position, 0 };
     while (at.position <= position) {
         int rc = extend_by_record(log, number, &at, err);
 
@@ -118,9 +118,10 @@ index_start(struct evlog *log, uint64_t number, uint64_t position,
         found = index_find(e->index.entries, e->index.count, position);
     }
     *ret_cursor = found == NULL
-        ? (struct cursor){ address_of(number, SECTOR_LEN), e->first_position }
+        ? (struct cursor){ address_of(number, SECTOR_LEN), e->first_position,
+                           0 }
         : (struct cursor){ address_of(number, le32_get(found->offset)),
-                           le64_get(found->position) };
+                           le64_get(found->position), 0 };
     return 0;
 }
 
@@ -218,7 +219,7 @@ evlog_seek(struct evlog *log, uint64_t position, uint64_t watermark,
                        "watermark %" PRIu64,
                        position, watermark);
     if (target == 0) {
-        *ret_cursor = (struct cursor){ address_of(1, SECTOR_LEN), 1 };
+        *ret_cursor = (struct cursor){ address_of(1, SECTOR_LEN), 1, 0 };
         return 0;
     }
     rc = learn_segments(log, target, err);
@@ -297,7 +298,7 @@ index_of_time(struct evlog *log, uint64_t number, uint64_t time_us,
                                  "no valid commit, but the index points here");
         if (commit.time_us < time_us) {
             *cursor = (struct cursor){ address_of(number, offset),
-                                       commit.first_position };
+                                       commit.first_position, 0 };
             low = middle + 1;
         } else {
             high = middle;
@@ -321,7 +322,7 @@ evlog_seek_time(struct evlog *log, uint64_t time_us, uint64_t watermark,
     if (rc < 0)
         return rc;
     at = (struct cursor){ address_of(number, SECTOR_LEN),
-                          evlog_segment_first(log, number) };
+                          evlog_segment_first(log, number), 0 };
     if (at.position <= watermark) {
         rc = index_of_time(log, number, time_us, &at, err);
         if (rc < 0)

@@ -106,6 +106,18 @@ record_check(const uint8_t *data, size_t left, enum record_kind *ret_kind,
     return 0;
 }
 
+int
+record_view(const uint8_t *data, size_t left, enum record_kind *ret_kind,
+            uint32_t *ret_len)
+{
+    uint32_t kind;
+    int rc = record_shape_check(data, left, &kind, ret_len);
+
+    if (rc == 0)
+        *ret_kind = (enum record_kind)kind;
+    return rc;
+}
+
 void
 record_seal(uint8_t *data)
 {
@@ -151,7 +163,7 @@ int
 event_view(const uint8_t *data, size_t left, struct event *ret_event)
 {
     const struct event_record *r = (const struct event_record *)data;
-    struct event e;
+    struct event *e = ret_event;
     const uint8_t *text;
     uint32_t kind, len, tags_len = 0;
     int rc = record_shape_check(data, left, &kind, &len);
@@ -163,31 +175,30 @@ event_view(const uint8_t *data, size_t left, struct event *ret_event)
                      le32_get(r->data_len),
                  RECORD_UNIT) != len)
         return -CAIRN_ERECORD;
-    e.record = data;
-    e.record_len = len;
-    e.tag_count = r->tag_count;
-    text = tag_lens(&e);
+    e->record = data;
+    e->record_len = len;
+    e->tag_count = r->tag_count;
+    text = tag_lens(e);
     for (uint32_t i = 0; i < r->tag_count; i++)
         tags_len += text[i];
     if (tags_len != le16_get(r->tags_len))
         return -CAIRN_ERECORD;
 
-    e.position = le64_get(r->position);
-    e.version = le64_get(r->stream_link.ordinal);
-    e.time_us = le64_get(r->time_us);
-    e.id = r->id;
-    e.correlation_id = r->correlation_id;
-    e.causation_id = r->causation_id;
-    e.schema = le32_get(r->schema);
-    e.commit_back = le32_get(r->commit_back);
+    e->position = le64_get(r->position);
+    e->version = le64_get(r->stream_link.ordinal);
+    e->time_us = le64_get(r->time_us);
+    e->id = r->id;
+    e->correlation_id = r->correlation_id;
+    e->causation_id = r->causation_id;
+    e->schema = le32_get(r->schema);
+    e->commit_back = le32_get(r->commit_back);
     text += r->tag_count;
-    e.stream = cut(&text, r->stream_len);
-    e.type = cut(&text, r->type_len);
-    e.content_type = cut(&text, r->content_type_len);
+    e->stream = cut(&text, r->stream_len);
+    e->type = cut(&text, r->type_len);
+    e->content_type = cut(&text, r->content_type_len);
     text += tags_len;
-    e.meta = cut(&text, le32_get(r->meta_len));
-    e.data = cut(&text, le32_get(r->data_len));
-    *ret_event = e;
+    e->meta = cut(&text, le32_get(r->meta_len));
+    e->data = cut(&text, le32_get(r->data_len));
     return 0;
 }
 

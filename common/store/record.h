@@ -71,6 +71,10 @@ struct group_info {
 int record_check(const uint8_t *data, size_t left, enum record_kind *ret_kind,
                  uint32_t *ret_len);
 
+/* The same without the checksum, for where another one covers it. */
+int record_view(const uint8_t *data, size_t left, enum record_kind *ret_kind,
+                uint32_t *ret_len);
+
 /* Checks the head of an event and decodes it; meta and data are not read. */
 int event_decode(const uint8_t *data, size_t left, struct event *ret_event);
 

@@ -36,7 +36,7 @@ static bool
 mark_fits(struct recovery *r, const struct table_mark *mark)
 {
     struct appender *ap = r->ap;
-    struct cursor at = { mark->next_address, mark->position + 1 };
+    struct cursor at = { mark->next_address, mark->position + 1, 0 };
     struct group_info group;
     const uint8_t *p;
     size_t left;

@@ -577,7 +577,7 @@ workload_look(struct workload *w)
         if (reader_open(simdisk_sys(w->disk, PROCESS_READER), SIM_LOG,
                         SIM_CONTROL, &w->reader, &err) < 0)
             return; /* there is no log yet, or no page */
-        w->reader_at = (struct cursor){ 0, 0 };
+        w->reader_at = (struct cursor){ 0 };
         w->reader_mark = 0;
     }
     watermark = read_watermark(w);

@@ -310,7 +310,7 @@ events_come_in_order_up_to_any_watermark(void **state)
     struct fixture *f = *state;
 
     for (uint64_t watermark = 0; watermark <= f->count; watermark++) {
-        struct cursor cursor = { address_of(1, SECTOR_LEN), 1 };
+        struct cursor cursor = { address_of(1, SECTOR_LEN), 1, 0 };
         struct event event;
         uint64_t n = 0;
         int rc;
@@ -381,7 +381,7 @@ static void
 damage_is_reported_with_segment_and_byte(void **state)
 {
     struct fixture *f = *state;
-    struct cursor cursor = { address_of(1, SECTOR_LEN), 1 };
+    struct cursor cursor = { address_of(1, SECTOR_LEN), 1, 0 };
     uint64_t bad = f->address[3];
     struct event event;
     char place[64];
@@ -420,7 +420,7 @@ static void
 data_that_ends_before_the_watermark_is_damage(void **state)
 {
     struct fixture *f = *state;
-    struct cursor cursor = { f->address[f->count], f->count };
+    struct cursor cursor = { f->address[f->count], f->count, 0 };
     struct event event;
 
     assert_int_equal(evlog_next(f->log, &cursor, f->count + 1, &event, &f->err),
@@ -469,7 +469,7 @@ static void
 read_ranges(struct fixture *f, uint64_t watermark, size_t len_max,
             uint32_t event_max)
 {
-    struct cursor cursor = { address_of(1, SECTOR_LEN), 1 };
+    struct cursor cursor = { address_of(1, SECTOR_LEN), 1, 0 };
     struct log_range range;
     uint64_t n = 0;
     int rc;
@@ -513,7 +513,7 @@ static void
 a_range_stays_mapped_as_long_as_it_is_held(void **state)
 {
     struct fixture *f = *state;
-    struct cursor cursor = { address_of(1, SECTOR_LEN), 1 };
+    struct cursor cursor = { address_of(1, SECTOR_LEN), 1, 0 };
     struct log_range range;
 
     assert_int_equal(
@@ -530,7 +530,7 @@ static void
 a_range_ends_before_damage_and_the_next_one_says_so(void **state)
 {
     struct fixture *f = *state;
-    struct cursor cursor = { address_of(1, SECTOR_LEN), 1 };
+    struct cursor cursor = { address_of(1, SECTOR_LEN), 1, 0 };
     struct log_range range;
     uint8_t byte = 0xff;
 
@@ -554,7 +554,7 @@ static void
 a_log_that_grows_is_read_on(void **state)
 {
     struct fixture *f = *state;
-    struct cursor cursor = { address_of(1, SECTOR_LEN), 1 };
+    struct cursor cursor = { address_of(1, SECTOR_LEN), 1, 0 };
     uint64_t segments = evlog_segment_count(f->log), n = 0;
     char stream[16];
 
@@ -604,7 +604,7 @@ static void
 what_cannot_be_read_is_no_end(void **state)
 {
     struct fixture *f = *state;
-    struct cursor cursor = { address_of(1, SECTOR_LEN), 1 };
+    struct cursor cursor = { address_of(1, SECTOR_LEN), 1, 0 };
     struct event event;
 
     evlog_close(&f->log);

@@ -57,7 +57,7 @@ append(struct fixture *f, uint64_t i, uint32_t data_len)
 static void
 note_places(struct fixture *f)
 {
-    struct cursor cursor = { address_of(1, SECTOR_LEN), 1 };
+    struct cursor cursor = { address_of(1, SECTOR_LEN), 1, 0 };
     struct evlog *log;
     struct event event;
 
@@ -188,7 +188,7 @@ static void
 positions_outside_are_refused(void **state)
 {
     struct fixture *f = *state;
-    struct cursor cursor = { 7, 7 };
+    struct cursor cursor = { 7, 7, 0 };
 
     assert_int_equal(evlog_seek(f->log, 0, f->count, &cursor, &f->err),
                      -EINVAL);
