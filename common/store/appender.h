@@ -148,8 +148,8 @@ struct append_request {
     uint32_t commit_len;
     const struct append_check *checks;
     uint32_t check_count;
-    bool dry_run;  /* decide, but store nothing */
-    uint32_t show; /* events of a conflict to show at most */
+    bool dry_run;                   /* decide, but store nothing */
+    uint32_t show;                  /* events of a conflict to show at most */
     const struct append_hint *hint; /* or NULL */
 };
 

@@ -97,15 +97,15 @@ struct appender {
     struct id_times old_times; /* of those before the active segment */
 
     struct group_buf groups[2];
-    struct group_buf *open;   /* always one of them; empty if len is 0 */
-    struct group_buf *closed; /* NULL: none in flight */
-    uint64_t last_time_us;    /* given to a commit, durable or not */
-    uint8_t id_key[16];       /* hash key of all id sets in memory */
-    uint32_t id_print;        /* of the command that is being decided */
+    struct group_buf *open;         /* always one of them; empty if len is 0 */
+    struct group_buf *closed;       /* NULL: none in flight */
+    uint64_t last_time_us;          /* given to a commit, durable or not */
+    uint8_t id_key[16];             /* hash key of all id sets in memory */
+    uint32_t id_print;              /* of the command that is being decided */
     const struct append_hint *hint; /* for it, or NULL */
     struct known known;
     struct familiar type;
-    uint64_t commit_serial;   /* counts accepted commits, for overlay marks */
+    uint64_t commit_serial; /* counts accepted commits, for overlay marks */
     bool failed;
     bool refused; /* the log is damaged, and others may read it */
 

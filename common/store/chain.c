@@ -55,9 +55,9 @@ chain_extend(const struct event_source *source, const struct key *key,
         return 0;
     }
     rc = step_to(source, key, newest, &event, &last, err);
-    return rc < 0 ? rc
-                  : chain_extend_from(source, key, newest, &last, ret_link,
-                                      err);
+    return rc < 0
+        ? rc
+        : chain_extend_from(source, key, newest, &last, ret_link, err);
 }
 
 int

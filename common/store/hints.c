@@ -26,8 +26,8 @@ appender_look_ahead(struct appender *ap, const uint8_t *commit,
 {
     const struct commit_record *r = (const void *)commit;
 
-    *ret_hint = (struct append_hint){ .stream =
-                                          first_stream(commit, commit_len) };
+    *ret_hint =
+        (struct append_hint){ .stream = first_stream(commit, commit_len) };
     if (ret_hint->stream.len == 0)
         return;
     ret_hint->hash = table_hash(ap->table, KEY_STREAM, ret_hint->stream);

@@ -12,13 +12,13 @@
 
 struct overlay_entry {
     uint64_t hash;
-    uint64_t address; /* of the newest event of the key in the group */
+    uint64_t address;  /* of the newest event of the key in the group */
     uint64_t previous; /* and of the newest before; ADDRESS_NONE: it is new */
-    uint64_t mark;    /* of the caller: the last commit that touched it */
-    uint32_t result;  /* of the caller: its place in that commit's results */
-    uint32_t slot;    /* that leads here */
-    uint8_t kind;     /* enum key_kind */
-    uint8_t tag;      /* of the caller: which tag of the event it is */
+    uint64_t mark;     /* of the caller: the last commit that touched it */
+    uint32_t result;   /* of the caller: its place in that commit's results */
+    uint32_t slot;     /* that leads here */
+    uint8_t kind;      /* enum key_kind */
+    uint8_t tag;       /* of the caller: which tag of the event it is */
 };
 
 struct overlay {

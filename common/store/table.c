@@ -470,7 +470,8 @@ find_known(const struct table *table, uint64_t hash, uint64_t previous,
     for (unsigned i = 0; i < table->slot_count; i++) {
         uint64_t index = (hash + i) & mask;
         const struct slot *slot = &table->slots[index];
-        uint64_t found = atomic_load_explicit(&slot->hash, memory_order_relaxed);
+        uint64_t found =
+            atomic_load_explicit(&slot->hash, memory_order_relaxed);
 
         *ret_index = index;
         *ret_probes = i;

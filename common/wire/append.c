@@ -156,9 +156,8 @@ append_decode(zmq_msg_t *header, zmq_msg_t *body, struct append_batch *batch)
     batch->command_count = batch->event_count = 0;
     if (rc == 0)
         rc = take_rows(batch, &in);
-    return rc < 0
-        ? rc
-        : share_out(batch, zmq_msg_data(body), zmq_msg_size(body));
+    return rc < 0 ? rc
+                  : share_out(batch, zmq_msg_data(body), zmq_msg_size(body));
 }
 
 void
@@ -233,11 +232,11 @@ append_builder_finish(struct append_builder *b, struct message *message)
     struct rows_out out;
     struct rows_head *head;
     struct command_row *command;
-    int rc = rows_begin(&out, APPEND_FORMAT,
-                        sizeof *head +
-                            rows_len(b->command_count, sizeof *command) +
-                            check_list_len(&b->checks) +
-                            rows_len(b->event_count, sizeof(struct event_row)));
+    int rc =
+        rows_begin(&out, APPEND_FORMAT,
+                   sizeof *head + rows_len(b->command_count, sizeof *command) +
+                       check_list_len(&b->checks) +
+                       rows_len(b->event_count, sizeof(struct event_row)));
 
     if (rc == 0) {
         head = rows_put(&out, sizeof *head);
@@ -254,8 +253,8 @@ append_builder_finish(struct append_builder *b, struct message *message)
                 .show = le16_of(b->commands[i].show),
             };
         check_list_put(&b->checks, &out);
-        put_events(b, rows_put_array(&out, b->event_count,
-                                     sizeof(struct event_row)));
+        put_events(
+            b, rows_put_array(&out, b->event_count, sizeof(struct event_row)));
         rc = rows_finish(&out, message, b->body, b->body_len);
     }
     append_builder_clear(b);

@@ -113,8 +113,7 @@ check_list_get(struct check_list *list, struct rows_in *in)
 {
     uint32_t count, item_count;
     const struct check_row *row = rows_get_array(in, sizeof *row, &count);
-    const struct item_row *item =
-        rows_get_array(in, sizeof *item, &item_count);
+    const struct item_row *item = rows_get_array(in, sizeof *item, &item_count);
     int rc;
 
     check_list_clear(list);

@@ -92,8 +92,7 @@ take_rows(struct outcome_batch *batch, struct rows_in *in,
     const struct rows_head *head = rows_get(in, sizeof *head);
     const struct outcome_row *outcome =
         rows_get_array(in, sizeof *outcome, &outcomes);
-    const struct le64 *version =
-        rows_get_array(in, sizeof *version, &versions);
+    const struct le64 *version = rows_get_array(in, sizeof *version, &versions);
     const struct verdict_row *verdict =
         rows_get_array(in, sizeof *verdict, &verdicts);
     int rc;
@@ -291,12 +290,12 @@ appended_builder_finish(struct appended_builder *b, enum message_kind kind,
                         struct message *message)
 {
     struct rows_out out;
-    int rc = rows_begin(
-        &out, APPENDED_FORMAT,
-        sizeof(struct rows_head) +
-            rows_len(b->outcome_count, sizeof(struct outcome_row)) +
-            rows_len(b->version_count, sizeof(struct le64)) +
-            rows_len(b->verdict_count, sizeof(struct verdict_row)));
+    int rc =
+        rows_begin(&out, APPENDED_FORMAT,
+                   sizeof(struct rows_head) +
+                       rows_len(b->outcome_count, sizeof(struct outcome_row)) +
+                       rows_len(b->version_count, sizeof(struct le64)) +
+                       rows_len(b->verdict_count, sizeof(struct verdict_row)));
 
     if (rc == 0) {
         put_rows(b, kind, &out);

@@ -406,8 +406,7 @@ look_ahead(struct writer *w)
     for (; w->looked_closer < w->looked_ahead &&
          w->looked_closer < w->next_command + HINTS / 2;
          w->looked_closer++)
-        appender_look_closer(w->appender,
-                             &w->hints[w->looked_closer % HINTS]);
+        appender_look_closer(w->appender, &w->hints[w->looked_closer % HINTS]);
 }
 
 /* Works through the commands of the message; false if it had to stop. */

@@ -42,11 +42,11 @@ struct writer {
     uint32_t next_command;         /* of the batch */
     uint32_t looked_ahead, looked_closer; /* commands that were looked at */
     struct append_hint hints[HINTS];      /* of command n at n % HINTS */
-    bool failed;                   /* nothing is acknowledged any more */
-    struct outbox now;             /* outcomes that hang on no group */
-    struct outbox boxes[2];        /* by group number modulo 2 */
-    uint32_t last_commits;         /* in the last group */
-    uint64_t sync_began_ms;        /* 0: no sync is running */
+    bool failed;                          /* nothing is acknowledged any more */
+    struct outbox now;                    /* outcomes that hang on no group */
+    struct outbox boxes[2];               /* by group number modulo 2 */
+    uint32_t last_commits;                /* in the last group */
+    uint64_t sync_began_ms;               /* 0: no sync is running */
     bool no_space_logged;
     struct log_limit odd_messages;
 };

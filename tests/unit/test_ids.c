@@ -35,7 +35,8 @@ what_was_added_is_a_candidate(void **state)
     assert_false(holds(&set, uuid_v4(), 8));
     for (uint32_t i = 0; i < 3000; i++) {
         ids[i] = uuid_v4();
-        assert_int_equal(id_set_add(&set, id_set_print(&set, ids[i]), 640 + i * 8), 0);
+        assert_int_equal(
+            id_set_add(&set, id_set_print(&set, ids[i]), 640 + i * 8), 0);
         assert_true(set.count <= set.slot_count / 2);
     }
     for (uint32_t i = 0; i < 3000; i++)
@@ -43,7 +44,8 @@ what_was_added_is_a_candidate(void **state)
     for (uint32_t i = 0; i < 3000; i++) {
         uint32_t probe = 0, offset;
 
-        strangers += id_set_candidate(&set, id_set_print(&set, uuid_v4()), &probe, &offset);
+        strangers += id_set_candidate(&set, id_set_print(&set, uuid_v4()),
+                                      &probe, &offset);
     }
     assert_true(strangers < 3); /* 32 bits of hash: hardly ever one */
     id_set_free(&set);
@@ -74,7 +76,9 @@ the_largest_offset_of_a_segment_fits(void **state)
 
     (void)state;
     id_set_init(&set, NULL);
-    assert_int_equal(id_set_add(&set, id_set_print(&set, id), (uint32_t)SEGMENT_LEN_MAX - 8), 0);
+    assert_int_equal(
+        id_set_add(&set, id_set_print(&set, id), (uint32_t)SEGMENT_LEN_MAX - 8),
+        0);
     assert_true(holds(&set, id, (uint32_t)SEGMENT_LEN_MAX - 8));
     id_set_free(&set);
 }

@@ -56,9 +56,9 @@ put(struct fixture *f, const struct key *key, uint64_t address)
 {
     struct overlay_entry *entry;
 
-    assert_int_equal(overlay_add(&f->overlay, key, address, ADDRESS_NONE, &entry), 0);
-    assert_true(entry->address == address &&
-                entry->previous == ADDRESS_NONE);
+    assert_int_equal(
+        overlay_add(&f->overlay, key, address, ADDRESS_NONE, &entry), 0);
+    assert_true(entry->address == address && entry->previous == ADDRESS_NONE);
 }
 
 static void
