@@ -2,6 +2,7 @@
 """A client of Cairn, written from doc/PROTOCOL.md alone, and to be kept so: no look at the project's code or at its other
 clients, nothing from the project imported. What it cannot do with the words of that page is a gap of that page."""
 import os
+import re
 import struct
 import time
 import uuid
@@ -27,27 +28,9 @@ def code_name(code):
 
 
 def parts(fmt):
-    """The format as a list: a letter, or the letters of an array."""
-    out, i = [], 0
-    while i < len(fmt):
-        if fmt[i] == "A":
-            end = fmt.index(")", i)
-            out.append(fmt[i + 2:end])
-            i = end + 1
-        else:
-            out.append(fmt[i])
-            i += 1
-    return [(p, f) for p, f in zip(out, ["A" if fmt_is_array(fmt, k) else "1" for k in range(len(out))])]
-
-
-def fmt_is_array(fmt, index):
-    i = n = 0
-    while True:
-        array = fmt[i] == "A"
-        if n == index:
-            return array
-        i = fmt.index(")", i) + 1 if array else i + 1
-        n += 1
+    """Letters and shape of each value: one number, or an array of rows."""
+    return [(row or one, "A" if row else "1")
+            for row, one in re.findall(r"A\((\w+)\)|(\w)", fmt)]
 
 
 def packing(letters):
@@ -107,15 +90,19 @@ def utf8(value):
     return value if isinstance(value, bytes) else value.encode()
 
 
-def crc32c(data, table=[]):
-    if not table:
-        for n in range(256):
-            for _ in range(8):
-                n = n >> 1 ^ (0x82F63B78 if n & 1 else 0)
-            table.append(n)
+def crc_of(n):
+    for _ in range(8):
+        n = n >> 1 ^ (0x82F63B78 if n & 1 else 0)
+    return n
+
+
+CRC = [crc_of(n) for n in range(256)]
+
+
+def crc32c(data):
     crc = 0xFFFFFFFF
     for b in data:
-        crc = crc >> 8 ^ table[(crc ^ b) & 255]
+        crc = crc >> 8 ^ CRC[(crc ^ b) & 255]
     return crc ^ 0xFFFFFFFF
 
 
@@ -130,10 +117,13 @@ def event_id(command, place):
 
     def rounds(n):
         for _ in range(n):
-            v[0] = v[0] + v[1] & m64; v[1] = rot(v[1], 13) ^ v[0]; v[0] = rot(v[0], 32)
-            v[2] = v[2] + v[3] & m64; v[3] = rot(v[3], 16) ^ v[2]
-            v[0] = v[0] + v[3] & m64; v[3] = rot(v[3], 21) ^ v[0]
-            v[2] = v[2] + v[1] & m64; v[1] = rot(v[1], 17) ^ v[2]; v[2] = rot(v[2], 32)
+            for one, two, left, right in ((0, 2, 13, 16), (2, 0, 17, 21)):
+                v[one] = v[one] + v[1] & m64
+                v[1] = rot(v[1], left) ^ v[one]
+                v[one] = rot(v[one], 32)
+                v[two] = v[two] + v[3] & m64
+                v[3] = rot(v[3], right) ^ v[two]
+
     data = uuid.UUID(command).bytes + struct.pack("<I", place)
     size = len(data)
     data += bytes(7 - size % 8) + bytes([size])

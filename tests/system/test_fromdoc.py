@@ -225,6 +225,9 @@ def waits(daemons):
     equal((page["events"], page["at_end"], page["next"]), ([], True, 307),
           "a long poll in vain")
     expect(time.monotonic() - began >= 0.29, "it came before its time")
+    began = time.monotonic()
+    queries.read(backward=True, start=1, wait=3000, types=["nothing"])
+    expect(time.monotonic() - began < 2, "it waits backward")
     writer = daemons.client("commands")
 
     def write():
@@ -296,6 +299,9 @@ def says_no(daemons):
             ("invalid", "event 0: ", command(event(""))),
             ("invalid", "event 0: ", command(event(b"\xff"))),
             ("invalid", "event 0: ", command(event("s" * 256))),
+            ("invalid", "event 0: ", command(event("$a"))),
+            ("invalid", "check 0: ",
+             command(ok, checks=[check("$a", "any")])),
             ("invalid", "event 0: tag 1: ",
              command(event("a-1", tags=["t", "t"]))),
             ("invalid", "check 0: ", command(ok, checks=[condition(10**9)])),
@@ -315,12 +321,15 @@ def says_no(daemons):
     _, said = commands.raw(fromdoc.append([command(ok)]))
     equal((said["outcomes"][0]["code"], said["outcomes"][0]["id"]),
           ("invalid", None), "no command id")
-    for what in (dict(start_kind=3), dict(backward=True, start_kind=1),
-                 dict(backward=2), dict(streams=["\n"]),
-                 dict(types=["t"] * 65)):
+    for field, what in (("from", dict(start_kind=3)),
+                        ("direction", dict(backward=2)),
+                        ("from", dict(backward=True, start_kind=1)),
+                        ("selector", dict(streams=["\n"])),
+                        ("selector", dict(tags=["g" * 256]))):
         said = queries.read(**what)
         equal(said["code"], "invalid", f"{what}: {said}")
-        expect(said["text"], f"{what}: no text")
+        expect(said["text"].startswith(field + ": "), f"{what}: {said}")
+    refused(queries, fromdoc.read(types=["t"] * 65), "invalid")
 
 
 def it_speaks_with_the_daemons():
