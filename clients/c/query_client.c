@@ -7,6 +7,8 @@
 
 #define RESEND_MS 1000u
 #define BUSY_MS 50
+#define BACKOFF_MIN_MS 50u
+#define BACKOFF_MAX_MS 1000u
 #define QUEUE_MAX 16u
 
 int
@@ -60,17 +62,20 @@ send_call(struct query_client *c, const struct call *call)
     return rc;
 }
 
+/* 0: the message is no refusal; -EAGAIN: one that only puts the call off. */
 static int
 refusal(struct message *message, struct err *err)
 {
     uint16_t code;
+    int rc;
 
     if (refused_decode(&message->frames[0], &code) < 0)
         return 0;
-    return err_set(err, -CAIRN_EREFUSED, "%s: %.*s", answer_name(code),
-                   message->count > 1 ? (int)message_len(message, 1) : 0,
-                   message->count > 1 ? (const char *)message_data(message, 1)
-                                      : "");
+    rc = err_set(err, -CAIRN_EREFUSED, "%s: %.*s", answer_name(code),
+                 message->count > 1 ? (int)message_len(message, 1) : 0,
+                 message->count > 1 ? (const char *)message_data(message, 1)
+                                    : "");
+    return code == ANSWER_BUSY || code == ANSWER_STOPPING ? -EAGAIN : rc;
 }
 
 /* Takes the news in: whether what was sent is lost, or that we are denied. */
@@ -104,8 +109,8 @@ run_call(struct query_client *c, const struct call *call,
          struct message *ret_message, struct err *err)
 {
     uint64_t deadline = clock_ms() + c->deadline_ms + call->extra_ms;
-    uint64_t resend = 0;
-    bool sent = false;
+    uint64_t resend = 0, backoff = BACKOFF_MIN_MS;
+    bool sent = false, put_off = false;
 
     /* One number for all tries: whichever is answered will do. */
     c->request++;
@@ -115,8 +120,9 @@ run_call(struct query_client *c, const struct call *call,
         int rc;
 
         if (now >= deadline)
-            return err_set(err, -CAIRN_EUNREACHABLE, "nobody answers at %s",
-                           c->endpoint);
+            return put_off ? -CAIRN_EREFUSED /* as err says */
+                           : err_set(err, -CAIRN_EUNREACHABLE,
+                                     "nobody answers at %s", c->endpoint);
         if (now >= resend) {
             rc = send_again(c, call, sent);
             if (rc < 0 && rc != -EAGAIN)
@@ -132,8 +138,15 @@ run_call(struct query_client *c, const struct call *call,
                 return 0;
             rc = refusal(ret_message, err);
             message_clear(ret_message);
-            if (rc < 0)
+            if (rc < 0 && rc != -EAGAIN)
                 return rc;
+            if (rc == -EAGAIN) { /* the connection is alive */
+                put_off = true;
+                sent = false;
+                resend = clock_ms() + backoff;
+                backoff =
+                    backoff < BACKOFF_MAX_MS / 2 ? 2 * backoff : BACKOFF_MAX_MS;
+            }
         }
         /* What was asked over a connection that is gone is asked again. */
         rc = has_news ? take_news(c, &lost, err) : 0;

@@ -15,13 +15,13 @@ query_check(struct read_request *r)
         return "from: reading backward begins at a number or a time";
     for (uint32_t i = 0; i < r->selector_count; i++) {
         const struct read_selector *s = &r->selectors[i];
-        const char *fault = name_fault(s->text, s->len);
 
         if (s->kind != SELECT_STREAM && s->kind != SELECT_CATEGORY &&
             s->kind != SELECT_TYPE && s->kind != SELECT_TAG)
             return "selector: its kind is one of s, c, t, g";
-        if (fault != NULL)
-            return fault;
+        if (name_fault(s->text, s->len) != NULL)
+            return "selector: its text is no name: 1 to 255 bytes of UTF-8 "
+                   "without control characters";
     }
     if (r->event_max == 0 || r->event_max > ANSWER_EVENTS_MAX)
         r->event_max = ANSWER_EVENTS_MAX;

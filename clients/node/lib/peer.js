@@ -191,8 +191,11 @@ export class Requests extends Peer {
                     throw entry.error;
                 }
                 if (now() >= call.deadline) {
-                    throw new UnreachableError(
-                        `nobody answers at ${this.endpoint}`,
+                    throw (
+                        call.refusal ??
+                        new UnreachableError(
+                            `nobody answers at ${this.endpoint}`,
+                        )
                     );
                 }
                 if (call.due(now())) {
@@ -226,7 +229,7 @@ export class Requests extends Peer {
             if (kind === "REFUSED") {
                 // It does not say which: they are all of one kind.
                 const { code, text } = wire.decodeRefused(frames);
-                this.#fail(new RefusedError(code, text));
+                this.#refused(new RefusedError(code, text));
                 return;
             }
             const { numbers } = wire.decodeHeader(kind, frames[0]);
@@ -245,6 +248,15 @@ export class Requests extends Peer {
     #fail(error) {
         for (const entry of this.#calls.values()) {
             entry.error = error;
+            entry.wake();
+        }
+    }
+
+    #refused(refusal) {
+        for (const entry of this.#calls.values()) {
+            if (!entry.call.refused(now(), refusal)) {
+                entry.error = refusal;
+            }
             entry.wake();
         }
     }

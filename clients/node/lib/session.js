@@ -238,6 +238,8 @@ function bareOutcome(entry, code, detail) {
 /** A request and, at last, its answer; all tries have one number. */
 export class Call {
     #resend = 0;
+    #backoff = BACKOFF_MIN_MS;
+    refusal = null; // why it was put off
 
     constructor(number, frames, now, deadlineMs, extraMs) {
         this.number = number;
@@ -258,6 +260,17 @@ export class Call {
     /** The connection over which it was asked is gone. */
     lost() {
         this.#resend = 0;
+    }
+
+    /** Whether it was only put off: then it is asked again after a while. */
+    refused(now, refusal) {
+        if (refusal.code !== "busy" && refusal.code !== "stopping") {
+            return false;
+        }
+        this.refusal = refusal;
+        this.#resend = now + this.#backoff;
+        this.#backoff = Math.min(2 * this.#backoff, BACKOFF_MAX_MS);
+        return true;
     }
 
     wait(now) {

@@ -16,8 +16,7 @@ from zmq.utils.monitor import parse_monitor_message
 
 from . import wire
 from .client import _NEWS, WAIT_STEP, Options, continued, waited
-from .errors import (CairnError, DamagedError, RefusedError, UnreachableError,
-                     append_error)
+from .errors import CairnError, DamagedError, RefusedError, append_error
 from .model import Command, Event, Outcome, Page, Projection, Query
 from .session import AppendSession, Call, answered_by
 
@@ -141,8 +140,7 @@ class _Requests(_Peer):
             while not future.done():
                 now = time.monotonic()
                 if now >= call.deadline:
-                    raise UnreachableError(
-                        f"nobody answers at {self.endpoint}")
+                    raise call.failure(self.endpoint)
                 woken.clear()
                 if call.due(now):
                     call.was_sent(now, self.send(frames))
@@ -160,8 +158,13 @@ class _Requests(_Peer):
             number = answered_by(frames)
         except RefusedError as refusal:
             # It does not say which: requests of ours are all of one kind.
-            for _, future, _ in self._calls.values():
-                if not future.done():
+            for call, future, woken in self._calls.values():
+                if future.done():
+                    continue
+                try:
+                    call.refused(time.monotonic(), refusal)
+                    woken.set()
+                except RefusedError:
                     future.set_exception(refusal)
             return
         if number in self._calls and not self._calls[number][1].done():

@@ -15,7 +15,7 @@ from zmq.utils.monitor import parse_monitor_message
 
 from . import wire
 from .errors import (DamagedError, ProjectionFailedError, RefusedError,
-                     UnreachableError, WaitTimeoutError, append_error)
+                     WaitTimeoutError, append_error)
 from .model import Command, Event, Outcome, Page, Projection, Query
 from .session import AppendSession, Call, answered_by
 
@@ -208,13 +208,16 @@ class Client:
         while True:
             now = time.monotonic()
             if now >= call.deadline:
-                raise UnreachableError(f"nobody answers at {peer.endpoint}")
+                raise call.failure(peer.endpoint)
             if call.due(now):
                 call.was_sent(now, peer.send(frames))
             peer.wait(call.wait(now))
             for answer in peer.messages():
-                if answered_by(answer) == number:
-                    return answer
+                try:
+                    if answered_by(answer) == number:
+                        return answer
+                except RefusedError as refusal:
+                    call.refused(time.monotonic(), refusal)
             for connected in peer.news():
                 if not connected:
                     call.lost()

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from . import wire
-from .errors import ProtocolError, RefusedError
+from .errors import (CairnError, ProtocolError, RefusedError,
+                     UnreachableError)
 from .model import Command, Outcome
 
 BACKOFF_MIN = 0.05
@@ -181,6 +182,8 @@ class Call:
     deadline: float
     extra: float  # that the other side may take its time
     resend: float = 0.0
+    refusal: RefusedError | None = None  # why it was put off
+    _backoff: float = BACKOFF_MIN
 
     def due(self, now: float) -> bool:
         """Whether to send it now."""
@@ -193,6 +196,19 @@ class Call:
     def lost(self) -> None:
         """The connection over which it was asked is gone."""
         self.resend = 0.0
+
+    def refused(self, now: float, refusal: RefusedError) -> None:
+        """Asks again after a while if it was put off; else raises it."""
+        if refusal.code not in ("busy", "stopping"):
+            raise refusal
+        self.refusal = refusal
+        self.resend = now + self._backoff
+        self._backoff = min(2 * self._backoff, BACKOFF_MAX)
+
+    def failure(self, endpoint: str) -> CairnError:
+        """Why there is no answer at the deadline."""
+        return self.refusal or \
+            UnreachableError(f"nobody answers at {endpoint}")
 
     def wait(self, now: float) -> float:
         """Seconds until there is something to do."""
