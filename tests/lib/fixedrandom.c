@@ -6,6 +6,7 @@
 #include <sodium.h>
 
 static uint64_t state;
+static uint64_t skip_after, skip_count; /* 0: nothing to skip */
 
 /* SplitMix64 (Steele, Lea, Flood, 2014). */
 static uint64_t
@@ -35,8 +36,12 @@ fixed_buf(void *const buf, const size_t len)
 {
     uint8_t *p = buf;
 
-    for (size_t i = 0; i < len; i++)
+    for (size_t i = 0; i < len; i++) {
         p[i] = (uint8_t)next();
+        if (skip_count > 0 && --skip_after == 0)
+            for (; skip_count > 0; skip_count--)
+                (void)next();
+    }
 }
 
 static randombytes_implementation fixed = {
@@ -44,6 +49,13 @@ static randombytes_implementation fixed = {
     .random = fixed_random,
     .buf = fixed_buf,
 };
+
+void
+fixedrandom_skip(uint64_t after, uint64_t skip)
+{
+    skip_after = after;
+    skip_count = skip;
+}
 
 void
 fixedrandom_begin(uint64_t seed)

@@ -13,4 +13,8 @@
 /* From now on libsodium's random bytes follow from `seed`. */
 void fixedrandom_begin(uint64_t seed);
 
+/* After the next `after` bytes leaves out `skip` of them: for a test against
+ * files that were written when something more was drawn. */
+void fixedrandom_skip(uint64_t after, uint64_t skip);
+
 #endif

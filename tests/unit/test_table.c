@@ -610,6 +610,103 @@ nothing_is_lost_while_it_grows(void **state)
     free(newest);
 }
 
+/* ---- moves ------------------------------------------------------------- */
+
+static int
+move(struct fixture *f, const struct key *key, uint64_t previous,
+     uint64_t address)
+{
+    return table_move(f->table, key, previous, address, &f->log.source,
+                      &f->err);
+}
+
+/* Moves a key from where it is to a new event. */
+static uint64_t
+move_on(struct fixture *f, const struct key *key, uint64_t previous)
+{
+    char name[32];
+    uint64_t address;
+
+    memcpy(name, key->name.p, key->name.len);
+    name[key->name.len] = '\0';
+    address = fakelog_add_to(&f->log, name);
+    must(f, move(f, key, previous, address));
+    return address;
+}
+
+static void
+a_move_is_a_put_that_reads_nothing(void **state)
+{
+    struct fixture *f = *state;
+    char names[20][8];
+    struct key keys[20];
+    uint64_t newest[20];
+    unsigned reads;
+
+    for (uint64_t i = 0; i < 20; i++) { /* one run, ten hashes twice */
+        snprintf(names[i], sizeof names[i], "s-%u", (unsigned)i);
+        keys[i] = hashed(names[i], 12345 + i % 10);
+        newest[i] = ADDRESS_NONE;
+    }
+    reads = f->log.reads;
+    for (int round = 0; round < 3; round++)
+        for (int i = 19; i >= 0; i--)
+            newest[i] = move_on(f, &keys[i], newest[i]);
+    assert_int_equal(f->log.reads, reads);
+    assert_int_equal(table_key_count(f->table), 20);
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(look(f, &keys[i]), newest[i]);
+    assert_int_equal(table_guess(f->table, 12345), newest[10]);
+    assert_int_equal(table_guess(f->table, 99), ADDRESS_NONE);
+}
+
+static void
+a_move_from_where_the_key_is_not_is_a_put(void **state)
+{
+    struct fixture *f = *state;
+    struct key key = keyed(f->table, KEY_STREAM, "a");
+    uint64_t first = put_new(f, &key, true), second, third;
+
+    second = move_on(f, &key, first);
+    third = move_on(f, &key, first); /* it is at `second` */
+    assert_true(third > second);
+    assert_int_equal(look(f, &key), third);
+    assert_int_equal(table_key_count(f->table), 1);
+}
+
+static void
+moves_reach_both_tables_while_one_grows(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t count = 0, *newest = calloc(SLOTS, sizeof *newest);
+
+    for (; !table_wants_growth(f->table); count++) {
+        struct key key = crowded(f, count);
+
+        newest[count] = move_on(f, &key, ADDRESS_NONE);
+    }
+    grow(f);
+    for (uint64_t round = 0; !table_grown(f->table); round++) {
+        uint64_t old = round * 7 % count;
+        struct key key = crowded(f, old);
+
+        assert_true(round < SLOTS / 16 + 1);
+        newest[old] = move_on(f, &key, newest[old]);
+        if (round % 4 == 0) {
+            key = crowded(f, count);
+            newest[count++] = move_on(f, &key, ADDRESS_NONE);
+        }
+    }
+    assert_int_equal(table_key_count(table_next(f->table)), count);
+    switch_over(f);
+    for (uint64_t i = 0; i < count; i++) {
+        struct key key = crowded(f, i);
+
+        assert_int_equal(look(f, &key), newest[i]);
+    }
+    free(newest);
+}
+
 static void
 a_long_run_asks_for_growth(void **state)
 {
@@ -805,6 +902,9 @@ main(void)
         TEST(a_generation_that_is_not_there_says_so),
         TEST(a_failure_leaves_no_half_made_table),
         TEST(nothing_is_lost_while_it_grows),
+        TEST(a_move_is_a_put_that_reads_nothing),
+        TEST(a_move_from_where_the_key_is_not_is_a_put),
+        TEST(moves_reach_both_tables_while_one_grows),
         TEST(a_long_run_asks_for_growth),
         TEST(a_grown_table_is_found_again_with_its_checkpoint),
         TEST(readers_see_the_same_before_during_and_after),
