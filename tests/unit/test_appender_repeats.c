@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include "lib/guard.h"
 #include "lib/logfix.h"
 #include "lib/tmpdir.h"
 
@@ -481,6 +482,28 @@ any_difference_is_other_content(void **state)
 }
 
 static void
+what_is_not_checked_yet_is_looked_at_in_bounds(void **state)
+{
+    struct fixture *f = *state;
+    const struct event_text text = { "s-1", "T", "data", NULL, { "tag" } };
+    uint32_t len;
+    uint8_t *commit = commit_make(uuid_v4(), &text, 1, &len);
+    uint32_t stream_end = (uint32_t)(sizeof(struct commit_record) +
+                                     sizeof(struct event_record) +
+                                     sizeof(struct link_disk) + 1 + 3);
+
+    for (uint32_t cut = 0; cut <= len; cut++) {
+        uint8_t *copy = guarded(commit, cut);
+        struct append_hint hint;
+
+        appender_look_ahead(f->fix.appender, copy, cut, &hint);
+        assert_int_equal(hint.stream.len, cut < stream_end ? 0 : 3);
+        appender_look_closer(f->fix.appender, &hint);
+    }
+    free(commit);
+}
+
+static void
 lost_files_of_ids_do_not_let_a_command_take_effect_twice(void **state)
 {
     struct fixture *f = *state;
@@ -515,6 +538,7 @@ main(void)
         TEST(the_id_of_a_dry_run_stays_free),
         TEST(the_id_of_a_refused_command_is_free),
         TEST(any_difference_is_other_content),
+        TEST(what_is_not_checked_yet_is_looked_at_in_bounds),
         TEST(lost_files_of_ids_do_not_let_a_command_take_effect_twice),
     };
 #undef TEST
