@@ -16,6 +16,7 @@
 #define LINGER_MS 1000u
 #define FAREWELL_MS 1000u /* for gateways to read what there is for them */
 #define DOORBELL_QUEUE 16u
+#define PROGRESS_MS 1000u    /* between lines of a start that takes long */
 #define RETRY_MS 1000u       /* between tries while the disk is full */
 #define SYNC_STALL_MS 60000u /* longer: the watchdog is not fed */
 #define MESSAGES_PER_TURN 256
@@ -516,14 +517,23 @@ on_retry(zloop_t *loop, int timer, void *arg)
 
 /* ---- starting and stopping --------------------------------------------- */
 
-static void
+static bool
 on_progress(void *arg, const char *what, uint64_t done, uint64_t total)
 {
     struct writer *w = arg;
+    uint64_t now = clock_ms();
 
+    if (daemon_stop_wanted(w->daemon)) {
+        log_info("told to stop while %s", what);
+        return false;
+    }
+    if (total == 0 || now < w->next_progress_ms)
+        return true;
+    w->next_progress_ms = now + PROGRESS_MS;
     daemon_starting(w->daemon, "%s: %" PRIu64 " of %" PRIu64 " events", what,
                     done, total);
     log_info("%s: %" PRIu64 " of %" PRIu64 " events", what, done, total);
+    return true;
 }
 
 static void

@@ -48,6 +48,7 @@ struct writer {
     struct outbox boxes[2];               /* by group number modulo 2 */
     uint32_t last_commits;                /* in the last group */
     uint64_t sync_began_ms;               /* 0: no sync is running */
+    uint64_t next_progress_ms;            /* of a start */
     bool no_space_logged;
     struct log_limit odd_messages;
 };

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MPL-2.0
 """A daemon that is told to stop says first what it has to say."""
 
+import glob
 import os
 import random
 import signal
@@ -14,13 +15,14 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 import journal  # noqa: E402
 import wire  # noqa: E402
 from peer import local  # noqa: E402
-from system import (BUILD, DEV, Pipeline, expect, run, seed,  # noqa: E402
-                    wait_until)
+from system import (BUILD, DEV, Pipeline, equal, expect, run,  # noqa: E402
+                    seed, wait_until)
 import zmq  # noqa: E402
 
 CLIENTS = 24
 WINDOW = 64   # commands of a client on their way
 STOPS = 12
+LONG = 400000  # events: to build their table again takes a while
 SECONDS = 60  # for all of a case
 PUT_OFF = ("busy", "unknown", "stopping")
 
@@ -229,6 +231,49 @@ def a_gateway_that_does_not_listen_delays_the_end_for_a_second():
         pipeline.close()
 
 
+def lines(count):
+    """So many events, all of streams of their own, in large commits."""
+    more, text = b'"more":true', []
+    for i in range(count):
+        last = i % 2000 == 1999 or i == count - 1
+        text.append(b'{"stream":"s-%d","type":"T","data":1%s}\n' %
+                    (i, b"" if last else b"," + more))
+    return b"".join(text)
+
+
+def a_start_that_takes_long_ends_when_it_is_told_to():
+    pipeline = Pipeline()
+    try:
+        pipeline.up()
+        pipeline.cairn("append", "--quiet", data=lines(LONG))
+        pipeline.dev("down")
+        tables = pipeline.path("log", "table.*")
+        for path in glob.glob(tables):
+            os.remove(path)
+        with open(pipeline.path("logs", "alone.log"), "wb") as log:
+            writer = subprocess.Popen(
+                [os.path.join(BUILD, "bin", "cairn-writer"), "-c",
+                 pipeline.path("etc", "writer.conf")], stderr=log)
+        wait_until(lambda: glob.glob(tables) or writer.poll() is not None,
+                   "a new version table")
+        began = time.monotonic()
+        writer.send_signal(signal.SIGTERM)
+        equal(writer.wait(timeout=20), 0, "its exit code")
+        took = time.monotonic() - began
+        said = pipeline.log("alone")
+        expect("told to stop" in said and ": ready" not in said, said)
+        expect(took < 1, f"it took {took:.2f} s")
+        pipeline.up()
+        expect("version table was built again" in pipeline.log("writer") or
+               f"{LONG} of them were read again" in pipeline.log("writer"),
+               pipeline.log("writer"))
+        equal(pipeline.status()["writer"]["position"], LONG, "position")
+        pipeline.cairn("append", "--expect", "1", "s-7", "T", "2")
+    finally:
+        pipeline.close()
+
+
 run([a_writer_that_stops_leaves_no_stored_command_unknown,
      a_gateway_that_stops_answers_what_it_has_handed_over,
-     a_gateway_that_does_not_listen_delays_the_end_for_a_second])
+     a_gateway_that_does_not_listen_delays_the_end_for_a_second,
+     a_start_that_takes_long_ends_when_it_is_told_to])
