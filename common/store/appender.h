@@ -47,8 +47,9 @@ struct appender_options {
 /* Sensible values; see config/writer.conf. */
 extern const struct appender_options appender_defaults;
 
-/* How far a recovery has come, for people who wait. */
-typedef void appender_progress(void *arg, const char *what, uint64_t done,
+/* How far a recovery has come, for people who wait; false: give it up.  It is
+ * called often, many times a second. */
+typedef bool appender_progress(void *arg, const char *what, uint64_t done,
                                uint64_t total);
 
 /* What a recovery found and did. */
@@ -71,6 +72,7 @@ struct recovery_report {
  *   -CAIRN_EDAMAGED    durable bytes are damaged or missing
  *   -CAIRN_EAMBIGUOUS  the last group is damaged, or torn in an unusual way
  *   -CAIRN_EFORMAT     written by a newer version
+ *   -ECANCELED         progress() wanted so; the next start takes it up
  *   -errno             what the disk said
  */
 int appender_open(const struct sys *sys, const char *dir,

@@ -107,7 +107,8 @@ struct appender {
     struct familiar type;
     uint64_t commit_serial; /* counts accepted commits, for overlay marks */
     bool failed;
-    bool refused; /* the log is damaged, and others may read it */
+    bool refused;  /* the log is damaged, and others may read it */
+    bool given_up; /* the start was, and nothing else was wrong */
 
     enum appender_job job;                         /* running */
     uint64_t job_slots;                            /* of the table it makes */

@@ -21,6 +21,17 @@ const struct appender_options appender_defaults = {
     .show_bytes = UINT32_C(64) << 10,
 };
 
+int
+recovery_go_on(struct recovery *r, const char *what, uint64_t done,
+               uint64_t total, struct err *err)
+{
+    if (r->progress == NULL || r->progress(r->progress_arg, what, done, total))
+        return 0;
+    r->ap->given_up = true;
+    return err_set(err, -ECANCELED, "log %s: the start was given up",
+                   r->ap->dir);
+}
+
 /* ---- the directory ----------------------------------------------------- */
 
 static int
@@ -518,7 +529,11 @@ appender_open(const struct sys *sys, const char *dir, const char *control_path,
     if (rc == 0)
         rc = ids_open(ap->log, &ap->ids, err);
     if (rc == 0)
+        rc = recovery_go_on(&r, "finding the end of the log", 0, 0, err);
+    if (rc == 0)
         rc = recover_tail(&r, err);
+    if (rc == 0)
+        rc = recovery_go_on(&r, "opening the version table", 0, 0, err);
     if (rc == 0)
         rc = recover_table(&r, err);
     if (rc < 0)
@@ -564,6 +579,7 @@ appender_close(struct appender **appender, struct err *err)
     if (ap->control != NULL)
         control_set_state(ap->control,
                           ap->refused                ? CONTROL_REFUSED
+                              : ap->given_up         ? CONTROL_STOPPED
                               : ap->failed || rc < 0 ? CONTROL_FAILED
                                                      : CONTROL_STOPPED);
     table_close(&ap->grown);

@@ -23,6 +23,10 @@ struct recovery {
     uint64_t table_generation; /* the highest that has a file */
 };
 
+/* Says how far it has come; -ECANCELED if that is far enough. */
+int recovery_go_on(struct recovery *recovery, const char *what, uint64_t done,
+                   uint64_t total, struct err *err);
+
 /* Doubles the table while it is being filled, without a checkpoint. */
 int recovery_grow_table(struct recovery *recovery, struct err *err);
 

@@ -5,7 +5,7 @@
 
 #include "store/recovery_impl.h"
 
-#define PROGRESS_STEP UINT64_C(65536) /* events between two reports */
+#define PROGRESS_STEP UINT64_C(4096) /* events between two reports */
 
 int
 table_put_event(struct table *table, const struct event *event,
@@ -139,9 +139,10 @@ replay(struct recovery *r, struct err *err)
         rc = table_put_event(ap->table, &event, address, &ap->source, err);
         if (rc == 0)
             rc = recovery_grow_table(r, err);
-        if (position % PROGRESS_STEP == 0 && r->progress != NULL)
-            r->progress(r->progress_arg, "rebuilding the version table",
-                        position - first + 1, watermark - first + 1);
+        if (rc == 0 && position % PROGRESS_STEP == 0)
+            rc = recovery_go_on(r, "rebuilding the version table",
+                                position - first + 1, watermark - first + 1,
+                                err);
     }
     r->report->replayed_events = watermark - first + 1;
     return rc;

@@ -8,6 +8,7 @@
 #define HELLO_FORMAT "vvUU"
 #define WELCOME_FORMAT "vvUUUuU"
 #define DOORBELL_FORMAT "vvUU"
+#define FAREWELL_FORMAT "vvUv"
 #define SUBMIT_FORMAT "vvUA(Uuuuvv)" CHECK_FORMAT
 
 #define SUBMIT_ROWS_MAX \
@@ -93,6 +94,33 @@ doorbell_decode(zmq_msg_t *header, struct doorbell *ret_doorbell)
     rc = image_check_kind(rc, version, kind, KIND_DOORBELL);
     if (rc == 0)
         *ret_doorbell = d;
+    return rc;
+}
+
+int
+farewell_encode(const struct farewell *farewell, struct message *message)
+{
+    uint16_t version = PROTOCOL_VERSION, kind = KIND_FAREWELL;
+    uint16_t complete = farewell->complete;
+    uint64_t writer = farewell->writer;
+
+    return image_pack_small(
+        image_map(FAREWELL_FORMAT, &version, &kind, &writer, &complete),
+        message);
+}
+
+int
+farewell_decode(zmq_msg_t *header, struct farewell *ret_farewell)
+{
+    uint16_t version = 0, kind = 0, complete = 0;
+    uint64_t writer = 0;
+    int rc = image_unpack_small(
+        image_map(FAREWELL_FORMAT, &version, &kind, &writer, &complete),
+        FAREWELL_FORMAT, header);
+
+    rc = image_check_kind(rc, version, kind, KIND_FAREWELL);
+    if (rc == 0)
+        *ret_farewell = (struct farewell){ writer, complete == 1 };
     return rc;
 }
 

@@ -19,6 +19,9 @@
  *
  *   OUTCOMES  as in wire/outcome.h
  *   DOORBELL  vvUU      watermark; instance of the writer
+ *   FAREWELL  vvUv      instance of the writer; 1 if the outcomes of all that it
+ *                       has read of this gateway have gone before, so that what
+ *                       has none is not stored.  Sent back when it was read
  *
  * Errors:   -CAIRN_EMESSAGE, -ENOMEM.
  * Threads:  builders and batches belong to one thread.
@@ -43,12 +46,19 @@ struct doorbell {
     uint64_t watermark, writer;
 };
 
+struct farewell {
+    uint64_t writer;
+    bool complete;
+};
+
 int hello_encode(const struct hello *hello, struct message *message);
 int hello_decode(zmq_msg_t *header, struct hello *ret_hello);
 int welcome_encode(const struct welcome *welcome, struct message *message);
 int welcome_decode(zmq_msg_t *header, struct welcome *ret_welcome);
 int doorbell_encode(const struct doorbell *doorbell, struct message *message);
 int doorbell_decode(zmq_msg_t *header, struct doorbell *ret_doorbell);
+int farewell_encode(const struct farewell *farewell, struct message *message);
+int farewell_decode(zmq_msg_t *header, struct farewell *ret_farewell);
 
 struct submit_command {
     uint64_t token;

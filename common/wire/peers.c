@@ -186,6 +186,24 @@ peers_listen(struct peers *peers)
         peers->by_fd[fd].heard = false;
 }
 
+bool
+peers_topic(struct peers *peers, uint64_t connection, bool more,
+            uint32_t topics_max)
+{
+    struct peer *peer = find(peers, connection);
+
+    if (peer == NULL || peer->shut)
+        return false;
+    if (!more) {
+        peer->topics -= peer->topics > 0;
+        return false;
+    }
+    if (++peer->topics <= topics_max)
+        return false;
+    shut((uint32_t)connection, peer);
+    return true;
+}
+
 uint32_t
 peers_relieve(struct peers *peers, bool all)
 {

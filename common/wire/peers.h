@@ -31,6 +31,7 @@
 struct peer {
     uint64_t cookie;       /* of the kernel; 0: there is no connection */
     uint32_t excess_until; /* in units of 1/16 s; 0: not in excess */
+    uint32_t topics;       /* see peers_topic() */
     bool heard;            /* a message of it, since peers_listen() */
     bool shut;
 };
@@ -75,6 +76,13 @@ void peers_hear(struct peers *peers, uint64_t connection);
 
 /* Forgets who has been heard of. */
 void peers_listen(struct peers *peers);
+
+/*
+ * Counts a topic that a connection has alone, or has no longer; true if it has
+ * more than topics_max now and was shut down for that.
+ */
+bool peers_topic(struct peers *peers, uint64_t connection, bool more,
+                 uint32_t topics_max);
 
 /*
  * Shuts down the connections that have not been heard of since

@@ -30,6 +30,7 @@ enum message_kind {
     KIND_HELLO = 18,    /* gateway to writer, before all else */
     KIND_WELCOME = 19,  /* back */
     KIND_DOORBELL = 20, /* writer to everybody: the watermark has moved */
+    KIND_FAREWELL = 21, /* writer to gateway, after all else; and back */
 };
 
 /* What became of a command or a request. */

@@ -25,7 +25,9 @@ set_options(void *handle, const struct sock_options *options)
     int rc = set_int(handle, ZMQ_LINGER, (int)options->linger_ms);
 
     rc |= set_int(handle, ZMQ_SNDHWM, (int)options->queue_max);
-    rc |= set_int(handle, ZMQ_RCVHWM, (int)options->queue_max);
+    rc |= set_int(handle, ZMQ_RCVHWM,
+                  (int)(options->unread_max > 0 ? options->unread_max
+                                                : options->queue_max));
     rc |= set_int(handle, ZMQ_SNDTIMEO, 0);
     rc |= zmq_setsockopt(handle, ZMQ_MAXMSGSIZE, &frame_max, sizeof frame_max);
     if (options->type == ZMQ_ROUTER)

@@ -25,6 +25,7 @@
 struct sock_options {
     int type;            /* ZMQ_ROUTER, ... */
     uint32_t queue_max;  /* messages waiting, in each direction */
+    uint32_t unread_max; /* of these, coming in; 0: queue_max */
     uint64_t frame_max;  /* bytes of one received frame */
     uint32_t linger_ms;  /* how long closing waits for what was sent */
     bool only_connected; /* send only to a peer that is there now */

@@ -127,6 +127,28 @@ on_welcome(struct gateway *g, const struct welcome *welcome)
     log_info("the writer is there, at position %" PRIu64, welcome->watermark);
 }
 
+/*
+ * The writer stops, and nothing comes behind this.  It keeps the connection
+ * until it hears that this was read: what has been received and not been read
+ * is lost with a connection.
+ */
+static void
+on_farewell(struct gateway *g, const struct farewell *farewell)
+{
+    struct message message = { .count = 0 };
+
+    if (g->writer.writer == farewell->writer) {
+        if (farewell->complete)
+            clients_land_all(&g->clients, ANSWER_STOPPING,
+                             "the writer is stopping; nothing was stored");
+        lose_writer(g);
+        g->waiting_since_ms = clock_ms();
+    }
+    if (farewell_encode(farewell, &message) == 0)
+        (void)message_send(&g->back, &message); /* it waits a second */
+    message_clear(&message);
+}
+
 static void
 on_outcomes(struct gateway *g, struct message *message)
 {
@@ -155,6 +177,7 @@ read_back(struct gateway *g)
     for (int i = 0; i < MESSAGES_PER_TURN; i++) {
         uint16_t version, kind;
         struct welcome welcome;
+        struct farewell farewell;
 
         if (message_receive(&g->back, &message) <= 0)
             break;
@@ -164,6 +187,9 @@ read_back(struct gateway *g)
         if (kind == KIND_WELCOME &&
             welcome_decode(&message.frames[0], &welcome) == 0)
             on_welcome(g, &welcome);
+        else if (kind == KIND_FAREWELL &&
+                 farewell_decode(&message.frames[0], &farewell) == 0)
+            on_farewell(g, &farewell);
         else
             on_outcomes(g, &message);
         message_clear(&message);

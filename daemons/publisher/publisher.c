@@ -12,6 +12,7 @@
 #define TICK_MS 50u /* deadlines of polls, and missed doorbells */
 #define WAITING_LOG_MS 5000u
 #define LIVE_EVENTS_PER_TURN 4096u
+#define LIVE_UNREAD_MAX 64u  /* libzmq takes in all that is there at once */
 #define LIVE_LAG_MAX 100000u /* events; further behind, they are left out */
 
 const struct conf_key publisher_keys[] = {
@@ -37,6 +38,11 @@ const struct conf_key publisher_keys[] = {
     { "live.queue", CONF_COUNT, "10000",
       "events that may wait for a subscriber; above, it misses some", 1,
       1 << 24, NULL },
+    { "live.topics_max", CONF_COUNT, "10000",
+      "topics that one subscriber has and nobody else; above, its connection "
+      "is "
+      "closed",
+      1, 1 << 24, NULL },
     { "doorbell.endpoint", CONF_ENDPOINT, "ipc:///run/cairn/doorbell",
       "the writer's doorbell", 0, 0, NULL },
     DOOR_KEYS,
@@ -334,6 +340,25 @@ publish_live(struct publisher *p, uint64_t watermark)
     return rc > 0;
 }
 
+/* One byte, 1 for the first subscriber of a topic, 0 after the last. */
+static void
+count_topic(struct publisher *p, struct message *message)
+{
+    bool more = message_data(message, 0)[0] == 1;
+    uint64_t suppressed;
+
+    p->topics += more ? 1 : p->topics > 0 ? UINT64_MAX : 0;
+    peers_update(&p->live_peers, clock_ms());
+    if (peers_topic(&p->live_peers,
+                    peers_of(&p->live_peers, &message->frames[0]), more,
+                    p->topics_max) &&
+        log_limited(&p->subscribers, &suppressed))
+        log_warn("live.topics_max: a subscriber has more than %u topics of "
+                 "its own; its connection was closed (%" PRIu64
+                 " more since the last such line)",
+                 p->topics_max, suppressed);
+}
+
 static void
 take_subscriptions(struct publisher *p)
 {
@@ -342,11 +367,8 @@ take_subscriptions(struct publisher *p)
     for (int i = 0; i < MESSAGES_PER_TURN; i++) {
         if (message_receive(&p->live, &message) <= 0)
             break;
-        /* One byte, 1 for the first subscriber of a topic, 0 after the last. */
         if (message_len(&message, 0) > 0)
-            p->topics += message_data(&message, 0)[0] == 1 ? 1
-                : p->topics > 0                            ? UINT64_MAX
-                                                           : 0;
+            count_topic(p, &message);
         message_clear(&message);
     }
 }
@@ -534,6 +556,7 @@ open_sockets(struct publisher *p, const struct conf *conf, struct err *err)
     const struct sock_options live_options = {
         .type = ZMQ_XPUB,
         .queue_max = (uint32_t)conf_number(conf, "live.queue"),
+        .unread_max = LIVE_UNREAD_MAX,
         .frame_max = 1 + 255, /* a subscription to the name of a stream */
     };
     const struct sock_options doorbell = {
@@ -579,7 +602,9 @@ publisher_start(void *self, struct daemon *daemon, struct err *err)
     p->daemon = daemon;
     p->log_dir = conf_text(conf, "log.directory");
     p->control_path = conf_text(conf, "log.control");
-    p->odd_messages.every_ms = p->damage.every_ms = 60000;
+    p->odd_messages.every_ms = p->damage.every_ms = p->subscribers.every_ms =
+        60000;
+    p->topics_max = (uint32_t)conf_number(conf, "live.topics_max");
     randombytes_buf(&p->instance, sizeof p->instance);
     p->poll_max = (uint32_t)conf_number(conf, "queries.polls_max");
     p->client_poll_max =

@@ -45,6 +45,8 @@ struct publisher {
     struct query_scratch scratch;
     uint64_t requests, events; /* counted for status */
     uint64_t waiting_since_ms;
+    uint32_t topics_max;
+    struct log_limit subscribers;
     struct log_limit odd_messages, damage;
 };
 

@@ -7,13 +7,16 @@
 
 #include "wire/array.h"
 #include "wire/image.h"
+#include "writer/farewell.h"
 
 /* A group of at most so many commits, after one of at most so many, is synced
  * in the main thread: two wake-ups cost more than what they would overlap. */
 #define INLINE_COMMITS_MAX 2u
 
 #define LINGER_MS 1000u
+#define FAREWELL_MS 1000u /* for gateways to read what there is for them */
 #define DOORBELL_QUEUE 16u
+#define PROGRESS_MS 1000u    /* between lines of a start that takes long */
 #define RETRY_MS 1000u       /* between tries while the disk is full */
 #define SYNC_STALL_MS 60000u /* longer: the watchdog is not fed */
 #define MESSAGES_PER_TURN 256
@@ -68,6 +71,7 @@ send_box(struct writer *w, struct outbox *box)
     uint32_t messages = box->count;
     int dropped = outbox_send(box, &w->commands);
 
+    w->dropped |= dropped != 0;
     appender_count_messages(w->appender, messages);
     if (dropped < 0)
         log_error("no memory for outcomes: clients will ask again");
@@ -513,14 +517,23 @@ on_retry(zloop_t *loop, int timer, void *arg)
 
 /* ---- starting and stopping --------------------------------------------- */
 
-static void
+static bool
 on_progress(void *arg, const char *what, uint64_t done, uint64_t total)
 {
     struct writer *w = arg;
+    uint64_t now = clock_ms();
 
+    if (daemon_stop_wanted(w->daemon)) {
+        log_info("told to stop while %s", what);
+        return false;
+    }
+    if (total == 0 || now < w->next_progress_ms)
+        return true;
+    w->next_progress_ms = now + PROGRESS_MS;
     daemon_starting(w->daemon, "%s: %" PRIu64 " of %" PRIu64 " events", what,
                     done, total);
     log_info("%s: %" PRIu64 " of %" PRIu64 " events", what, done, total);
+    return true;
 }
 
 static void
@@ -634,7 +647,8 @@ writer_start(void *self, struct daemon *daemon, struct err *err)
     return 0;
 }
 
-/* Makes durable and answers what was accepted; nothing new is read. */
+/* Makes durable and answers what was accepted, and sees that the answers
+ * arrive; nothing new is read. */
 static void
 finish_groups(struct writer *w)
 {
@@ -648,6 +662,9 @@ finish_groups(struct writer *w)
         if (worker_take(w->syncer, true, &rc, &err))
             settle(w, rc, &err);
     }
+    farewell_say(&w->commands, &w->fence,
+                 &(struct farewell){ w->instance, !w->failed && !w->dropped },
+                 FAREWELL_MS);
 }
 
 void

@@ -43,10 +43,12 @@ struct writer {
     uint32_t looked_ahead, looked_closer; /* commands that were looked at */
     struct append_hint hints[HINTS];      /* of command n at n % HINTS */
     bool failed;                          /* nothing is acknowledged any more */
+    bool dropped;                         /* some outcome never left */
     struct outbox now;                    /* outcomes that hang on no group */
     struct outbox boxes[2];               /* by group number modulo 2 */
     uint32_t last_commits;                /* in the last group */
     uint64_t sync_began_ms;               /* 0: no sync is running */
+    uint64_t next_progress_ms;            /* of a start */
     bool no_space_logged;
     struct log_limit odd_messages;
 };

@@ -172,6 +172,7 @@ take(enum message_kind kind, zmq_msg_t *header, zmq_msg_t *body)
     struct doorbell doorbell;
     struct welcome welcome;
     struct hello hello;
+    struct farewell farewell;
     struct pong pong;
     uint64_t number;
     uint16_t code;
@@ -218,6 +219,9 @@ take(enum message_kind kind, zmq_msg_t *header, zmq_msg_t *body)
     case KIND_DOORBELL:
         used += (uint64_t)doorbell_decode(header, &doorbell);
         break;
+    case KIND_FAREWELL:
+        used += (uint64_t)farewell_decode(header, &farewell);
+        break;
     }
 }
 
@@ -253,6 +257,8 @@ format_of(enum message_kind kind)
         return "vvUUUuU";
     case KIND_DOORBELL:
         return "vvUU";
+    case KIND_FAREWELL:
+        return "vvUv";
     }
     return "vv";
 }

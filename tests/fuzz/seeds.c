@@ -206,6 +206,8 @@ seed_small_messages(void)
     seed_message("welcome", KIND_WELCOME, &message);
     (void)doorbell_encode(&(struct doorbell){ 1, 2 }, &message);
     seed_message("doorbell", KIND_DOORBELL, &message);
+    (void)farewell_encode(&(struct farewell){ 1, true }, &message);
+    seed_message("farewell", KIND_FAREWELL, &message);
 }
 
 /* The fields of fuzz_image's format, one after the other. */

@@ -69,8 +69,9 @@ class Pipeline:
     def path(self, *parts):
         return os.path.join(self.dir, *parts)
 
-    def dev(self, *args, check=True):
-        done = subprocess.run([DEV, args[0], *args[1:], self.dir],
+    def dev(self, *args, check=True, before=()):
+        """Runs scripts/dev; `before` is a command that runs commands."""
+        done = subprocess.run([*before, DEV, args[0], *args[1:], self.dir],
                               env=self.env, capture_output=True, text=True,
                               timeout=120, check=False)
         if check and done.returncode != 0:

@@ -25,6 +25,7 @@ FORMATS = {
     "HELLO": (18, "vvUU"),
     "WELCOME": (19, "vvUUUuU"),
     "DOORBELL": (20, "vvUU"),
+    "FAREWELL": (21, "vvUv"),
 }
 NAMES = {kind: name for name, (kind, _) in FORMATS.items()}
 

@@ -216,6 +216,62 @@ def who_never_reads_answers_costs_a_bounded_amount():
         p.close()
 
 
+def a_subscriber_without_an_end_is_cut_off():
+    p = Pipeline()
+    p.config("publisher", "live\n    topics_max = 1000\n")
+    topic = lambda i, on=1: peer.frame(b"%c%08x" % (on, i))
+    try:
+        p.up()
+        pid = p.pid("publisher")
+        reader, writer = local(p, "queries"), local(p)
+        with Witness(p):
+            honest = peer.shake_hands(p, "live", b"SUB")
+            honest.sendall(b"".join(topic(i) for i in range(1000)))
+            # Topics that are given back, or that others have, are no more.
+            honest.sendall(topic(5, 0) + topic(5))
+
+            def heard(stream, name):
+                writer.append(wire.Command([event(name)]))
+                stream.settimeout(0.2)
+                try:
+                    return name.encode() in stream.recv(65536)
+                except TimeoutError:
+                    return False
+            wait_until(lambda: heard(honest, f"{999:08x}"), "an event")
+            second = peer.shake_hands(p, "live", b"SUB")
+            second.sendall(b"".join(topic(i) for i in range(2000)))
+            wait_until(lambda: heard(second, f"{1999:08x}"), "an event")
+            # One more than it may have.
+            second.settimeout(10)
+            second.sendall(topic(2000))
+            expect(closed_by_peer(second), "a subscriber beyond the limit")
+            # And as many as it can send.
+            result = []
+            flood = peer.shake_hands(p, "live", b"SUB")
+            data = b"".join(topic(i) for i in range(10000, 1000000))
+            thread = threading.Thread(target=lambda: result.append(
+                flood_frames(flood, data, len(data))))
+            thread.start()
+            worst = 0
+            while thread.is_alive():
+                began = time.monotonic()
+                equal(reader.ping(), "PONG", "beside a flood")
+                worst = max(worst, time.monotonic() - began)
+            thread.join()
+            print(f"worst answer beside a million topics: {worst:.3f} s")
+            expect(result[0] is not None, "a million topics were taken")
+            expect(worst < 5, f"{worst:.1f} s without an answer")
+            wait_until(lambda: heard(honest, f"{998:08x}"), "an event")
+        equal(p.pid("publisher"), pid, "the publisher")
+        expect("live.topics_max" in p.log("publisher"), p.log("publisher"))
+        for stream in (honest, second, flood):
+            stream.close()
+        reader.close()
+        writer.close()
+    finally:
+        p.close()
+
+
 def thousands_of_connections_stay_within_the_bound():
     p = shared()
     pid = p.pid("gateway")
@@ -539,6 +595,7 @@ run([garbage_in_place_of_a_greeting_is_hung_up_on,
      odd_envelopes_are_answered_where_they_came_from,
      an_image_cut_or_bent_at_any_byte_gets_one_answer,
      bad_texts_are_refused_wherever_they_stand,
+     a_subscriber_without_an_end_is_cut_off,
      thousands_of_connections_stay_within_the_bound,
      numbers_at_their_ends_are_judged,
      a_message_without_an_end_is_cut_off,

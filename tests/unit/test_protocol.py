@@ -75,6 +75,7 @@ def vectors():
     yield "hello", [wire.header("HELLO", 41, 43)]
     yield "welcome", [wire.header("WELCOME", 42, *LOG, 8388608, 8)]
     yield "doorbell", [wire.header("DOORBELL", 8, 42)]
+    yield "farewell", [wire.header("FAREWELL", 42, 1)]
 
 
 def line(name, frames):

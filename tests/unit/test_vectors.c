@@ -461,6 +461,8 @@ small_ones(void **state)
     same("welcome", &made);
     assert_int_equal(doorbell_encode(&(struct doorbell){ 8, 42 }, &made), 0);
     same("doorbell", &made);
+    assert_int_equal(farewell_encode(&(struct farewell){ 42, true }, &made), 0);
+    same("farewell", &made);
     load("pong", &vector);
     assert_int_equal(pong_decode(&vector.frames[0], &got), 0);
     assert_true(uuid_equal(got.log_id, log_id) && got.instance == 42);
