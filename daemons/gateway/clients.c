@@ -63,15 +63,18 @@ clients_get(struct clients *c, const uint8_t *routing_id)
     memcpy(&id, routing_id + 1, sizeof id);
     for (at = slot_of(c, id); c->slots[at] != 0;
          at = (at + 1) & (c->slot_count - 1))
-        if (c->clients[c->slots[at] - 1].id == id)
-            return &c->clients[c->slots[at] - 1];
+        if (c->clients[c->slots[at] - 1].id == id) {
+            client = &c->clients[c->slots[at] - 1];
+            client->taken = true;
+            return client;
+        }
     if (c->client_count == c->client_max)
         return NULL;
     index = c->free_clients[c->client_max - 1 - c->client_count++];
     c->slots[at] = index + 1;
     client = &c->clients[index];
     client->id = id;
-    client->known = true;
+    client->known = client->taken = true;
     client->delimiter = false;
     return client;
 }
@@ -108,11 +111,19 @@ forget(struct clients *c, struct client *client)
     c->free_clients[c->client_max - 1 - c->client_count] = index;
 }
 
+static void
+forget_if_idle(struct clients *c, struct client *client)
+{
+    if (client->in_flight == 0 && !client->dirty && !client->held &&
+        !client->taken)
+        forget(c, client);
+}
+
 void
 clients_release(struct clients *c, struct client *client)
 {
-    if (client->in_flight == 0 && !client->dirty && !client->held)
-        forget(c, client);
+    client->taken = false;
+    forget_if_idle(c, client);
 }
 
 /* ---- order ------------------------------------------------------------- */
@@ -151,7 +162,7 @@ clients_tidy(struct clients *c, uint64_t now_ms)
         if (!client->known || !client->held || now_ms < client->held_until_ms)
             continue;
         let_go(c, client);
-        clients_release(c, client);
+        forget_if_idle(c, client);
     }
 }
 
@@ -313,7 +324,7 @@ clients_send(struct clients *c, struct sock *sock)
         message_clear(&message);
         failed += rc < 0;
         client->dirty = false;
-        clients_release(c, client);
+        forget_if_idle(c, client);
     }
     c->dirty_count = 0;
     return failed;

@@ -27,6 +27,7 @@ struct client {
     uint32_t id;    /* the last four bytes of the routing id */
     bool delimiter; /* it puts an empty frame in front, as REQ does */
     bool known;     /* in use */
+    bool taken;     /* between clients_get() and clients_release() */
     bool dirty;     /* has answers to send in this turn */
     bool held;      /* until `held_id` comes again */
     uint32_t in_flight;
@@ -83,7 +84,8 @@ void clients_free(struct clients *clients);
  */
 struct client *clients_get(struct clients *clients, const uint8_t *routing_id);
 
-/* Forgets a client that has nothing in flight and nothing to be sent. */
+/* Gives it back: it is forgotten when it has nothing in flight and nothing to be
+ * sent, now or later.  Before that it stays what it is, whatever is landed. */
 void clients_release(struct clients *clients, struct client *client);
 
 /*
