@@ -325,6 +325,22 @@ memory_used(const struct door *door)
     return (resident - shared) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
+bool
+door_has_room(struct door *door)
+{
+    if (door->unlooked > door->memory_max / 16) {
+        door->unlooked = 0;
+        door->full = memory_used(door) > door->memory_max;
+    }
+    return !door->full;
+}
+
+void
+door_sent(struct door *door, size_t len)
+{
+    door->unlooked += len;
+}
+
 /*
  * Above the limit: what malloc() holds back is given back first.  If that is
  * not enough, we listen for one tick who brings whole messages, and shut the
@@ -341,7 +357,8 @@ watch_memory(struct door *door)
         (void)malloc_trim(0);
         used = memory_used(door);
     }
-    if (used <= door->memory_max) {
+    door->full = used > door->memory_max;
+    if (!door->full) {
         door->pressure_ticks = 0;
         return;
     }

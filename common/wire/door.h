@@ -71,6 +71,8 @@ struct door {
     uint64_t memory_max;
     int statm_fd;
     uint32_t pressure_ticks; /* since memory is above the limit */
+    uint64_t unlooked;       /* bytes sent since memory was looked at */
+    bool full;               /* it was above the limit then */
     uint64_t refused_told;   /* connections in excess, in the log */
     struct log_limit excess, relief, strangers;
     struct denied denied[DENIED_KEYS];
@@ -101,6 +103,16 @@ int door_receive(struct door *door, struct message *message,
 /* The connection of a received message, for door_is_connected(). */
 uint64_t door_connection(struct door *door, struct message *message, int at);
 bool door_is_connected(const struct door *door, uint64_t connection);
+
+/*
+ * Whether there is memory for answers of some size; if not, say busy.  Looks at
+ * it again after every sixteenth of memory.max that was told to door_sent(),
+ * for much can be asked for between two ticks.
+ */
+bool door_has_room(struct door *door);
+
+/* Bytes of an answer that was sent, and may lie here unread. */
+void door_sent(struct door *door, size_t len);
 
 /*
  * Logs that a key was denied something, once in a minute for each key.

@@ -220,6 +220,11 @@ answer_read(struct publisher *p, const struct address *to,
     struct err err;
     int rc;
 
+    if (!door_has_room(&p->door)) {
+        refuse_read(p, to, request->request, ANSWER_BUSY, 0,
+                    "memory.max: too much was asked for and not taken");
+        return true;
+    }
     if (!get_watermark(p, &watermark, &err)) {
         refuse_read(p, to, request->request, ANSWER_BUSY, 0, err.text);
         return true;
@@ -239,6 +244,8 @@ answer_read(struct publisher *p, const struct address *to,
         return false;
     }
     p->events += answer.event_count;
+    for (int i = 0; i < frames.count; i++)
+        door_sent(&p->door, message_len(&frames, i));
     if (events_encode(&answer, "", &head) == 0)
         front_reply(&p->door.sock, to, &head, &frames);
     message_clear(&head);

@@ -181,7 +181,12 @@ logfix_ask(struct logfix *fix, struct uuid id,
     uint8_t *commit = commit_make(id, events, event_count, &len);
     struct append_hint hint;
     const struct append_request request = {
-        commit, len, checks, check_count, dry_run, show,
+        commit,
+        len,
+        checks,
+        check_count,
+        dry_run,
+        show,
         id.b[15] % 2 == 0 ? &hint : NULL, /* it must make no difference */
     };
 

@@ -488,9 +488,9 @@ what_is_not_checked_yet_is_looked_at_in_bounds(void **state)
     const struct event_text text = { "s-1", "T", "data", NULL, { "tag" } };
     uint32_t len;
     uint8_t *commit = commit_make(uuid_v4(), &text, 1, &len);
-    uint32_t stream_end = (uint32_t)(sizeof(struct commit_record) +
-                                     sizeof(struct event_record) +
-                                     sizeof(struct link_disk) + 1 + 3);
+    uint32_t stream_end =
+        (uint32_t)(sizeof(struct commit_record) + sizeof(struct event_record) +
+                   sizeof(struct link_disk) + 1 + 3);
 
     for (uint32_t cut = 0; cut <= len; cut++) {
         uint8_t *copy = guarded(commit, cut);

@@ -77,8 +77,9 @@ make_rows(uint32_t rows, uint32_t words, struct message *message)
 static void
 the_bytes_are_those_of_tpl(void **state)
 {
-    static const uint32_t counts[][2] = { { 0, 0 }, { 1, 0 }, { 0, 3 },
-                                          { 5, 2 }, { 1000, 4096 } };
+    static const uint32_t counts[][2] = {
+        { 0, 0 }, { 1, 0 }, { 0, 3 }, { 5, 2 }, { 1000, 4096 }
+    };
 
     (void)state;
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
@@ -119,8 +120,7 @@ reads(zmq_msg_t *frame, uint32_t row_max, uint32_t rows, uint32_t words)
         assert_false(rows_end(&in));
     }
     if (!rows_end(&in)) {
-        assert_true(root == NULL || row == NULL || word == NULL ||
-                    in.left > 0);
+        assert_true(root == NULL || row == NULL || word == NULL || in.left > 0);
         return false;
     }
     return le16_get(root->head.kind) == 7 && row_count == rows &&
@@ -171,9 +171,9 @@ what_is_bent_is_judged_as_image_check_does(void **state)
             (void)rows_get_array(&in, sizeof(struct row), &count);
             (void)rows_get_array(&in, sizeof(struct le32), &count);
             taken = rows_end(&in);
-            assert_int_equal(taken,
-                             image_check(FORMAT, copy, zmq_msg_size(&bent),
-                                         100) == 0);
+            assert_int_equal(
+                taken,
+                image_check(FORMAT, copy, zmq_msg_size(&bent), 100) == 0);
             (void)zmq_msg_close(&bent);
         }
     for (size_t len = 0; len < zmq_msg_size(&whole); len++) {
