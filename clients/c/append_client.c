@@ -27,7 +27,6 @@ struct append_client {
     append_outcome_fn *on_outcome;
     void *arg;
     struct peer peer;
-    bool denied;          /* the server does not know our key */
     struct pending *ring; /* of options.window places, oldest first */
     uint32_t first, count;
     uint32_t unsent;
@@ -36,6 +35,7 @@ struct append_client {
     uint64_t resume_ms; /* nothing is sent before */
     uint32_t backoff_ms;
     uint64_t heard_ms; /* the last answer, or the first command after it */
+    uint32_t silence_ms;
     uint64_t resent;
     struct append_builder builder;
     struct outcome_batch outcomes;
@@ -69,8 +69,7 @@ append_client_open(const struct append_client_options *options,
     if (c == NULL)
         return err_sys(err, -ENOMEM, "client");
     c->options = *options;
-    if (c->options.silence_ms == 0)
-        c->options.silence_ms = APPEND_SILENCE_MS_DEFAULT;
+    c->silence_ms = peer_silence_ms(options->deadline_ms);
     c->on_outcome = on_outcome;
     c->arg = arg;
     c->backoff_ms = BACKOFF_MIN_MS;
@@ -389,7 +388,6 @@ take_denial(struct append_client *c)
     };
 
     finish_all(c, &outcome, true);
-    c->denied = true;
 }
 
 static void
@@ -476,7 +474,7 @@ append_client_pump(struct append_client *c, uint32_t wait_ms)
         if (c->count == before)
             wait_for_news(c, poll_ms(c, now, until));
         now = clock_ms();
-        if (c->count > c->unsent && now - c->heard_ms > c->options.silence_ms)
+        if (c->count > c->unsent && now - c->heard_ms > c->silence_ms)
             connect_anew(c, now);
         give_up(c, now);
     } while (c->count > 0 && c->count == before && clock_ms() < until);
@@ -499,10 +497,10 @@ append_client_queue(struct append_client *c, const struct wire_command *command,
     rc = copy_command(command, p);
     if (rc < 0)
         return rc;
-    if (c->denied) { /* it may know the key by now */
-        c->denied = false;
-        peer_reconnect(&c->peer);
-    }
+    if (c->count == 0)
+        watch_connection(c); /* what became of it meanwhile */
+    if (c->peer.denied)
+        peer_reconnect(&c->peer); /* it may know the key by now */
     p->deadline_ms = clock_ms() + c->options.deadline_ms;
     if (c->count++ == 0)
         c->heard_ms = clock_ms();
