@@ -321,14 +321,14 @@ take_outcome(struct append_client *c, const struct wire_outcome *outcome)
     shift(c);
 }
 
-/* Gives everything that is on its way, or even all, the same outcome. */
+/* Gives everything that is on its way the same outcome. */
 static void
-finish_all(struct append_client *c, struct wire_outcome *outcome, bool unsent)
+finish_all(struct append_client *c, struct wire_outcome *outcome)
 {
     for (uint32_t i = 0; i < c->count; i++) {
         struct pending *p = pending_at(c, i);
 
-        if (p->memory == NULL || (!p->sent && !unsent))
+        if (p->memory == NULL || !p->sent)
             continue;
         outcome->id = p->command.id;
         finish_one(c, p, outcome);
@@ -355,7 +355,7 @@ take_refusal(struct append_client *c, struct message *message)
         outcome.detail = (const char *)message_data(message, 1);
         outcome.detail_len = (uint32_t)message_len(message, 1);
     }
-    finish_all(c, &outcome, false);
+    finish_all(c, &outcome);
 }
 
 static void
@@ -376,18 +376,27 @@ receive(struct append_client *c)
     }
 }
 
-/* The server does not know our key, and said so: libzmq does not try again. */
+/* The server does not know our key, and said so: libzmq does not try again.
+ * What was sent while it knew it may have taken effect. */
 static void
 take_denial(struct append_client *c)
 {
     static const char detail[] = "the server does not know this key";
     struct wire_outcome outcome = {
-        .code = ANSWER_DENIED,
         .detail = detail,
         .detail_len = sizeof detail - 1,
     };
 
-    finish_all(c, &outcome, true);
+    for (uint32_t i = 0; i < c->count; i++) {
+        struct pending *p = pending_at(c, i);
+
+        if (p->memory == NULL)
+            continue;
+        outcome.id = p->command.id;
+        outcome.code = p->reached ? ANSWER_UNKNOWN : ANSWER_DENIED;
+        finish_one(c, p, &outcome);
+    }
+    shift(c);
 }
 
 static void

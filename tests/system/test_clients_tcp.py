@@ -300,6 +300,41 @@ def a_revoked_key_is_told_at_once():
                 pass
 
 
+def what_may_have_been_stored_is_not_said_to_be_denied():
+    """A key is revoked while the answer to a command is lost."""
+    with Shop() as s:
+        p, found, threads, proxies = s.pipeline, {}, [], []
+        try:
+            for library in LIBRARIES:
+                proxies.append(Proxy(p.commands))
+
+                def one(library=library, proxy=proxies[-1]):
+                    with Drivers(s, library) as drivers:
+                        driver = drivers.driver(s.shop, 8000,
+                                                commands=proxy.endpoint)
+                        append(driver, f"order-{library.name}", 0)
+                        proxy.forget(answers_only=True)
+                        found[library.name] = append(
+                            driver, f"order-{library.name}", 1)
+
+                threads.append(threading.Thread(target=one))
+                threads[-1].start()
+            reader = s.queries(s.operator)
+            wait_until(lambda: len(reader.read()[1]) == 2 * len(LIBRARIES),
+                       "all of them to be stored", 3)
+            p.write_rights("# nobody\n")
+            p.reload()
+        finally:
+            for thread in threads:
+                thread.join()
+            for proxy in proxies:
+                proxy.close()
+        equal(sorted(found), sorted(lib.name for lib in LIBRARIES), "outcomes")
+        for name, outcome in found.items():
+            equal(outcome["code"], "unknown", f"{name}: {outcome}; the code")
+            expect("does not know this key" in outcome["detail"], outcome)
+
+
 # ---- silence ---------------------------------------------------------------
 
 def append_over_a_dead_connection(shop, drivers, name, **forgotten):
@@ -417,6 +452,7 @@ run([every_client_works_over_tcp,
      errors_of_keys_have_types_of_their_own,
      an_unknown_key_is_told_at_once_and_known_when_it_is,
      a_revoked_key_is_told_at_once,
+     what_may_have_been_stored_is_not_said_to_be_denied,
      a_command_on_a_dead_connection_is_stored_once,
      a_command_whose_answer_is_lost_is_stored_once,
      a_second_dead_connection_is_given_up_as_well,

@@ -195,14 +195,17 @@ export class AppendSession {
         }
     }
 
-    /** The server does not know our key: nothing will get there. */
+    /**
+     * The server does not know our key: nothing will get there.  What was sent
+     * while it knew it may have taken effect.
+     */
     #denied() {
         for (const [serial, entry] of [...this.#pending]) {
             this.#finish(
                 serial,
                 bareOutcome(
                     entry,
-                    "denied",
+                    entry.reached ? "unknown" : "denied",
                     "the server does not know this key",
                 ),
             );

@@ -167,10 +167,12 @@ class AppendSession:
             self._all_again(now)
 
     def _denied(self) -> None:
-        """The server does not know our key: nothing will get there."""
+        """The server does not know our key: nothing will get there.  What was
+        sent while it knew it may have taken effect."""
         for serial, entry in list(self.pending.items()):
             self._finish(serial, Outcome(
-                entry.command.id, "denied", sent=entry.reached,
+                entry.command.id, "unknown" if entry.reached else "denied",
+                sent=entry.reached,
                 detail="the server does not know this key"))
 
     def tick(self, now: float) -> bool:
