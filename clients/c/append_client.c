@@ -27,7 +27,6 @@ struct append_client {
     append_outcome_fn *on_outcome;
     void *arg;
     struct peer peer;
-    bool denied;          /* the server does not know our key */
     struct pending *ring; /* of options.window places, oldest first */
     uint32_t first, count;
     uint32_t unsent;
@@ -36,6 +35,7 @@ struct append_client {
     uint64_t resume_ms; /* nothing is sent before */
     uint32_t backoff_ms;
     uint64_t heard_ms; /* the last answer, or the first command after it */
+    uint32_t silence_ms;
     uint64_t resent;
     struct append_builder builder;
     struct outcome_batch outcomes;
@@ -69,8 +69,7 @@ append_client_open(const struct append_client_options *options,
     if (c == NULL)
         return err_sys(err, -ENOMEM, "client");
     c->options = *options;
-    if (c->options.silence_ms == 0)
-        c->options.silence_ms = APPEND_SILENCE_MS_DEFAULT;
+    c->silence_ms = peer_silence_ms(options->deadline_ms);
     c->on_outcome = on_outcome;
     c->arg = arg;
     c->backoff_ms = BACKOFF_MIN_MS;
@@ -322,14 +321,14 @@ take_outcome(struct append_client *c, const struct wire_outcome *outcome)
     shift(c);
 }
 
-/* Gives everything that is on its way, or even all, the same outcome. */
+/* Gives everything that is on its way the same outcome. */
 static void
-finish_all(struct append_client *c, struct wire_outcome *outcome, bool unsent)
+finish_all(struct append_client *c, struct wire_outcome *outcome)
 {
     for (uint32_t i = 0; i < c->count; i++) {
         struct pending *p = pending_at(c, i);
 
-        if (p->memory == NULL || (!p->sent && !unsent))
+        if (p->memory == NULL || !p->sent)
             continue;
         outcome->id = p->command.id;
         finish_one(c, p, outcome);
@@ -356,7 +355,7 @@ take_refusal(struct append_client *c, struct message *message)
         outcome.detail = (const char *)message_data(message, 1);
         outcome.detail_len = (uint32_t)message_len(message, 1);
     }
-    finish_all(c, &outcome, false);
+    finish_all(c, &outcome);
 }
 
 static void
@@ -377,19 +376,27 @@ receive(struct append_client *c)
     }
 }
 
-/* The server does not know our key, and said so: libzmq does not try again. */
+/* The server does not know our key, and said so: libzmq does not try again.
+ * What was sent while it knew it may have taken effect. */
 static void
 take_denial(struct append_client *c)
 {
     static const char detail[] = "the server does not know this key";
     struct wire_outcome outcome = {
-        .code = ANSWER_DENIED,
         .detail = detail,
         .detail_len = sizeof detail - 1,
     };
 
-    finish_all(c, &outcome, true);
-    c->denied = true;
+    for (uint32_t i = 0; i < c->count; i++) {
+        struct pending *p = pending_at(c, i);
+
+        if (p->memory == NULL)
+            continue;
+        outcome.id = p->command.id;
+        outcome.code = p->reached ? ANSWER_UNKNOWN : ANSWER_DENIED;
+        finish_one(c, p, &outcome);
+    }
+    shift(c);
 }
 
 static void
@@ -476,7 +483,7 @@ append_client_pump(struct append_client *c, uint32_t wait_ms)
         if (c->count == before)
             wait_for_news(c, poll_ms(c, now, until));
         now = clock_ms();
-        if (c->count > c->unsent && now - c->heard_ms > c->options.silence_ms)
+        if (c->count > c->unsent && now - c->heard_ms > c->silence_ms)
             connect_anew(c, now);
         give_up(c, now);
     } while (c->count > 0 && c->count == before && clock_ms() < until);
@@ -499,10 +506,10 @@ append_client_queue(struct append_client *c, const struct wire_command *command,
     rc = copy_command(command, p);
     if (rc < 0)
         return rc;
-    if (c->denied) { /* it may know the key by now */
-        c->denied = false;
-        peer_reconnect(&c->peer);
-    }
+    if (c->count == 0)
+        watch_connection(c); /* what became of it meanwhile */
+    if (c->peer.denied)
+        peer_reconnect(&c->peer); /* it may know the key by now */
     p->deadline_ms = clock_ms() + c->options.deadline_ms;
     if (c->count++ == 0)
         c->heard_ms = clock_ms();

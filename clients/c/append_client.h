@@ -14,8 +14,8 @@
  * (2 s) without coming again may be overtaken, and one that runs into its
  * deadline is left out.
  *
- * Silence: a connection without any answer for a while is given up, and made
- * anew.  It may be dead without anybody having said so: what lies between may
+ * Silence: a connection without any answer for a while, peer_silence_ms(), is
+ * given up, and made anew.  It may be dead without anybody having said so: what lies between may
  * have forgotten it.
  *
  * Threads: one.
@@ -34,13 +34,11 @@ struct append_client_options {
     uint32_t deadline_ms; /* after it was queued, a command is given up */
     void *context;        /* as in struct peer_options */
     const struct peer_keys *keys;
-    uint32_t silence_ms; /* without an answer: connect again; 0: the default */
 };
 
 #define APPEND_WINDOW_DEFAULT 256u
 #define APPEND_WINDOW_MAX 16384u
 #define APPEND_DEADLINE_MS_DEFAULT 30000u
-#define APPEND_SILENCE_MS_DEFAULT 5000u
 
 /*
  * Told once for each command, in any order.  `tag` is what was queued with it.

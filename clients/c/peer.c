@@ -12,6 +12,7 @@
 
 #define RECONNECT_MS 20
 #define RECONNECT_MAX_MS 1000
+#define HANDSHAKE_MS 5000 /* until it is tried again */
 #define MONITOR_LEN 64
 #define WAIT_MS_MAX 3600000u /* poll() takes an int */
 
@@ -26,13 +27,14 @@ set_keys(void *handle, const struct peer_options *options, struct err *err)
 {
     const struct peer_keys *keys = options->keys;
 
-    if (keys == NULL && tcp_endpoint(options->endpoint))
+    if (!tcp_endpoint(options->endpoint))
+        return 0; /* there the modes of files decide */
+    if (keys == NULL)
         return err_set(err, -CAIRN_EUSAGE,
                        "cannot connect to %s: tcp is spoken only with CURVE; "
                        "give the server's public key and a key of your own",
                        options->endpoint);
-    if (keys != NULL &&
-        tcp_set_client(handle, keys->server, keys->public, keys->secret) != 0)
+    if (tcp_set_client(handle, keys->server, keys->public, keys->secret) != 0)
         return err_set(err, -CAIRN_ECONFIG,
                        "a key is not 40 characters of Z85, or this libzmq "
                        "was built without CURVE");
@@ -60,6 +62,7 @@ set_options(void *handle, const struct peer_options *options, struct err *err)
     rc |= set_int(handle, ZMQ_IMMEDIATE, 1);
     rc |= set_int(handle, ZMQ_RECONNECT_IVL, RECONNECT_MS);
     rc |= set_int(handle, ZMQ_RECONNECT_IVL_MAX, RECONNECT_MAX_MS);
+    rc |= set_int(handle, ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS);
     rc |= zmq_setsockopt(handle, ZMQ_MAXMSGSIZE, &frame_max, sizeof frame_max);
     if (rc != 0)
         return err_sys(err, -errno, "cannot set the options of a socket");
@@ -131,12 +134,20 @@ peer_close(struct peer *peer)
     *peer = (struct peer){ .sock = { .lock_fd = -1 } };
 }
 
+uint32_t
+peer_silence_ms(uint32_t deadline_ms)
+{
+    return deadline_ms / 2 < PEER_SILENCE_MS ? deadline_ms / 2
+                                             : PEER_SILENCE_MS;
+}
+
 void
 peer_reconnect(struct peer *peer)
 {
     if (!peer->tcp)
         return;
     peer->connected = false;
+    peer->denied = false;
     (void)zmq_disconnect(peer->sock.handle, peer->endpoint); /* or it is gone */
     (void)zmq_connect(peer->sock.handle, peer->endpoint);    /* it was good */
 }
@@ -156,8 +167,10 @@ peer_news(struct peer *peer)
         peer->connected = true;
         return PEER_CONNECTED;
     }
-    if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
+    if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH) {
+        peer->denied = true;
         return PEER_DENIED;
+    }
     peer->connected = false;
     return PEER_DISCONNECTED;
 }

@@ -16,7 +16,7 @@
 #include "wire/sock.h"
 
 /* CURVE keys as 40 characters of Z85; borrowed while opening.  tcp is spoken
- * only with them. */
+ * only with them, and nothing else is. */
 struct peer_keys {
     const char *server, *public, *secret;
 };
@@ -34,6 +34,7 @@ struct peer {
     void *context;        /* its own, or NULL */
     struct sock monitor;
     bool connected;
+    bool denied; /* the server does not know our key, or did not */
     bool tcp;
 };
 
@@ -47,6 +48,14 @@ struct peer {
 int peer_open(struct peer *peer, const struct peer_options *options,
               struct err *err);
 void peer_close(struct peer *peer);
+
+/*
+ * How long a connection may be without a word, to who waits for an answer,
+ * before it is made anew: not so long that a deadline leaves no time for that.
+ */
+#define PEER_SILENCE_MS 5000u
+
+uint32_t peer_silence_ms(uint32_t deadline_ms);
 
 /*
  * Gives a connection up that may be dead without anybody having said so, and

@@ -50,11 +50,17 @@ struct call {
     uint32_t extra_ms; /* that the answerer may take its time */
 };
 
+/* -EAGAIN if there is no connection yet: libzmq might take it for the one
+ * before. */
 static int
 send_call(struct query_client *c, const struct call *call)
 {
     struct message message = { .count = 0 };
-    int rc = call->encode(call->request, c->request, &message);
+    int rc;
+
+    if (!c->peer.connected)
+        return -EAGAIN;
+    rc = call->encode(call->request, c->request, &message);
 
     if (rc == 0)
         rc = message_send(&c->peer.sock, &message);
@@ -78,7 +84,8 @@ refusal(struct message *message, struct err *err)
     return code == ANSWER_BUSY || code == ANSWER_STOPPING ? -EAGAIN : rc;
 }
 
-/* Takes the news in: whether what was sent is lost, or that we are denied. */
+/* Takes the news in: whether what was sent is lost, or has not been sent over
+ * this connection, or that we are denied. */
 static int
 take_news(struct query_client *c, bool *ret_lost, struct err *err)
 {
@@ -90,18 +97,29 @@ take_news(struct query_client *c, bool *ret_lost, struct err *err)
             return err_set(err, -CAIRN_EREFUSED,
                            "denied: the server at %s does not know this key",
                            c->endpoint);
-        *ret_lost = *ret_lost || news == PEER_DISCONNECTED;
+        *ret_lost = true;
     }
     return 0;
 }
 
-/* Sends the call: 0; -EAGAIN if there is no connection yet. */
-static int
-send_again(struct query_client *c, const struct call *call, bool sent)
+/* What became of the connection since it was last used; if our key was not
+ * known, it may be by now. */
+static void
+begin_call(struct query_client *c)
 {
-    if (sent)
-        peer_reconnect(&c->peer); /* the old one may be dead */
-    return send_call(c, call);
+    c->request++;
+    while (peer_news(&c->peer) != PEER_NOTHING)
+        ;
+    if (c->peer.denied)
+        peer_reconnect(&c->peer);
+}
+
+static uint64_t
+earliest(uint64_t a, uint64_t b, uint64_t c)
+{
+    uint64_t first = a < b ? a : b;
+
+    return first < c ? first : c;
 }
 
 static int
@@ -109,11 +127,12 @@ run_call(struct query_client *c, const struct call *call,
          struct message *ret_message, struct err *err)
 {
     uint64_t deadline = clock_ms() + c->deadline_ms + call->extra_ms;
-    uint64_t resend = 0, backoff = BACKOFF_MIN_MS;
-    bool sent = false, put_off = false;
+    uint64_t silence = peer_silence_ms(c->deadline_ms) + call->extra_ms;
+    uint64_t resend = 0, silent = deadline, backoff = BACKOFF_MIN_MS;
+    bool put_off = false;
 
     /* One number for all tries: whichever is answered will do. */
-    c->request++;
+    begin_call(c);
     for (;;) {
         uint64_t now = clock_ms();
         bool has_message, has_news, lost = false;
@@ -123,15 +142,21 @@ run_call(struct query_client *c, const struct call *call,
             return put_off ? -CAIRN_EREFUSED /* as err says */
                            : err_set(err, -CAIRN_EUNREACHABLE,
                                      "nobody answers at %s", c->endpoint);
+        if (now >= silent) { /* it may be dead */
+            peer_reconnect(&c->peer);
+            resend = 0;
+            silent = deadline;
+        }
         if (now >= resend) {
-            rc = send_again(c, call, sent);
+            rc = send_call(c, call);
             if (rc < 0 && rc != -EAGAIN)
                 return err_sys(err, rc, "%s", c->endpoint);
-            sent = rc == 0;
+            if (rc == 0 && silent == deadline)
+                silent = now + silence;
             /* Not connected yet: again soon; else when it may be lost. */
             resend = now + (rc < 0 ? 10 : RESEND_MS + call->extra_ms);
         }
-        peer_wait(&c->peer, (resend < deadline ? resend : deadline) - now,
+        peer_wait(&c->peer, earliest(resend, silent, deadline) - now,
                   &has_message, &has_news);
         while (message_receive(&c->peer.sock, ret_message) > 0) {
             if (call->match(ret_message, c->request, call->answer) > 0)
@@ -140,21 +165,21 @@ run_call(struct query_client *c, const struct call *call,
             message_clear(ret_message);
             if (rc < 0 && rc != -EAGAIN)
                 return rc;
-            if (rc == -EAGAIN) { /* the connection is alive */
+            if (rc == -EAGAIN) {
                 put_off = true;
-                sent = false;
                 resend = clock_ms() + backoff;
                 backoff =
                     backoff < BACKOFF_MAX_MS / 2 ? 2 * backoff : BACKOFF_MAX_MS;
             }
+            silent = clock_ms() + silence; /* somebody is there */
         }
         /* What was asked over a connection that is gone is asked again. */
         rc = has_news ? take_news(c, &lost, err) : 0;
         if (rc < 0)
             return rc;
         if (lost) {
-            sent = false;
             resend = 0;
+            silent = deadline;
         }
     }
 }

@@ -3,8 +3,9 @@
  * query_client - asks a publisher or a projector, one request at a time.
  *
  * Requests have no effect that asking again could double, so what is not
- * answered is asked again until the deadline; on tcp over a new connection, for
- * the old one may be dead without anybody having said so.
+ * answered is asked again until the deadline; on tcp, after a silence of
+ * peer_silence_ms(), over a new connection, for the old one may be dead without
+ * anybody having said so.
  *
  * Errors:   -CAIRN_EUNREACHABLE: nobody answered; -CAIRN_EREFUSED: the answer
  *           is an error, with its text in *err; -CAIRN_EDAMAGED: what came

@@ -100,6 +100,7 @@ client_result(int code)
     case CAIRN_ERECORD:
         return CAIRN_ERR_DAMAGED;
     case CAIRN_ECONFIG:
+    case CAIRN_EUSAGE:
     case EINVAL:
     case EMSGSIZE:
         return CAIRN_ERR_ARGUMENT;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * conformance - a driver for the conformance kit: conformance RUN.
+ * conformance - a driver for the conformance kit: conformance RUN
+ * [NAME=VALUE...].
  *
  * Reads requests as lines of JSON on standard input and writes the answers as
  * lines of JSON on standard output; tests/conformance/README.md tells both.
@@ -516,6 +517,23 @@ answer_line(struct cairn *cairn, const char *line)
     return answer;
 }
 
+/* RUN, and NAME=VALUE of any number of options. */
+static int
+set_options(struct cairn *cairn, int argc, char **argv)
+{
+    int rc = argc < 2 ? CAIRN_ERR_ARGUMENT : cairn_set(cairn, "run", argv[1]);
+
+    for (int i = 2; rc == 0 && i < argc; i++) {
+        char *value = strchr(argv[i], '=');
+
+        if (value == NULL)
+            return CAIRN_ERR_ARGUMENT;
+        *value = '\0';
+        rc = cairn_set(cairn, argv[i], value + 1);
+    }
+    return rc;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -524,9 +542,9 @@ main(int argc, char **argv)
     size_t room = 0;
     int rc = 1;
 
-    if (argc != 2 || cairn_new(&cairn) < 0 ||
-        cairn_set(cairn, "run", argv[1]) < 0) {
-        fprintf(stderr, "usage: conformance RUN\n");
+    if (cairn_new(&cairn) < 0 || set_options(cairn, argc, argv) < 0) {
+        fprintf(stderr, "usage: conformance RUN [NAME=VALUE...]\n");
+        cairn_free(&cairn);
         return 64;
     }
     while (getline(&line, &room, stdin) > 0) {

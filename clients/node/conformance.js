@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-// A driver for the conformance kit: node conformance.js RUN.
+// A driver for the conformance kit: node conformance.js RUN [NAME=VALUE...].
 //
 // Reads requests as lines of JSON on standard input and writes the answers as
 // lines of JSON on standard output; tests/conformance/README.md tells both.
@@ -216,7 +216,17 @@ function failure(error) {
     return { error: found[1], detail: error.message };
 }
 
-const client = new Client({ run: process.argv[2] });
+/** NAME=VALUE as an option: the names of the kit have underscores. */
+function option(text) {
+    const [name, value] = text.split(/=(.*)/s);
+    return [
+        name.replace(/_(.)/g, (_, letter) => letter.toUpperCase()),
+        name === "deadline_ms" ? Number(value) : value,
+    ];
+}
+
+const [run, ...more] = process.argv.slice(2);
+const client = new Client({ run, ...Object.fromEntries(more.map(option)) });
 for await (const line of createInterface({ input: process.stdin })) {
     const spec = JSON.parse(line);
     let answer;

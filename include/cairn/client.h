@@ -75,8 +75,9 @@ CAIRN_API const char *cairn_version(void);
 
 /*
  * A client.  It connects when it is first used, connects again whenever a
- * connection breaks, and sends again, with the same command id, what may have
- * been lost: all without being asked, until the deadline.
+ * connection breaks or, over tcp, has been silent for long, and sends again,
+ * with the same command id, what may have been lost: all without being asked,
+ * until the deadline.
  */
 struct cairn;
 
@@ -93,7 +94,8 @@ CAIRN_API int cairn_new(struct cairn **ret_cairn);
  *   deadline_ms  how long anything is tried; "30000", at most a day
  *   window       commands in flight at most; "256", at most 16384
  *   server_key, public_key, secret_key
- *                CURVE keys as 40 characters of Z85; needed over tcp
+ *                CURVE keys as 40 characters of Z85; needed over tcp, and used
+ *                for nothing else
  *
  *   CAIRN_ERR_ARGUMENT  no such option, a value it cannot have, or too late
  */

@@ -198,9 +198,9 @@ def command_of(spec):
 class Driver:
     """A client's driver, one process for all scenarios."""
 
-    def __init__(self, command, run_dir, **more):
+    def __init__(self, command, run_dir, options=(), **more):
         self.process = subprocess.Popen(  # pylint: disable=consider-using-with
-            [*command, run_dir], stdin=subprocess.PIPE,
+            [*command, run_dir, *options], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, text=True, encoding="utf-8", **more)
 
     def ask(self, request):

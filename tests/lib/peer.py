@@ -143,6 +143,44 @@ class TcpPipeline(Pipeline):
                       **more)
 
 
+class Shop:
+    """A pipeline with three keys and their rights."""
+
+    def __init__(self, **more):
+        self.pipeline = TcpPipeline(**more)
+        self.shop = Key(self.pipeline, "shop")
+        self.backup = Key(self.pipeline, "backup")
+        self.operator = Key(self.pipeline, "operator")
+        self.clients = []
+
+    def __enter__(self):
+        p = self.pipeline
+        p.cairn("key", "authorize", "--rights", p.rights, "--append",
+                "category:order", "--append", "stream:audit", "--read",
+                "category:order", "--read", "stream:news", "shop",
+                self.shop.path + ".pub")
+        p.cairn("key", "authorize", "--rights", p.rights, "--read", "all",
+                "backup", "--", self.backup.public.decode())
+        p.cairn("key", "authorize", "--rights", p.rights, "--administer",
+                "operator", self.operator.path)
+        p.up()
+        return self
+
+    def commands(self, key, **more):
+        self.clients.append(self.pipeline.connect(key, **more))
+        return self.clients[-1]
+
+    def queries(self, key, **more):
+        self.clients.append(
+            self.pipeline.connect(key, self.pipeline.queries, **more))
+        return self.clients[-1]
+
+    def __exit__(self, *what):
+        for client in self.clients:
+            client.close()
+        self.pipeline.close()
+
+
 def local(pipeline, name="commands", **more):
     return Client("ipc://" + pipeline.path("run", name), **more)
 

@@ -11,7 +11,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 # pylint: disable=wrong-import-position
 import wire  # noqa: E402
-from peer import CONTEXT, Client, Key, TcpPipeline, local  # noqa: E402
+from peer import CONTEXT, Client, Key, Shop, TcpPipeline, local  # noqa: E402
 from system import (BUILD, FILES_SQL, Pipeline, equal, expect,  # noqa: E402
                     run)
 import zmq  # noqa: E402
@@ -24,44 +24,6 @@ def event(stream, text="x", **more):
 
 def command(stream, checks=(), **more):
     return wire.Command([event(stream, **more)], checks)
-
-
-class Shop:
-    """A pipeline with three keys and their rights."""
-
-    def __init__(self, **more):
-        self.pipeline = TcpPipeline(**more)
-        self.shop = Key(self.pipeline, "shop")
-        self.backup = Key(self.pipeline, "backup")
-        self.operator = Key(self.pipeline, "operator")
-        self.clients = []
-
-    def __enter__(self):
-        p = self.pipeline
-        p.cairn("key", "authorize", "--rights", p.rights, "--append",
-                "category:order", "--append", "stream:audit", "--read",
-                "category:order", "--read", "stream:news", "shop",
-                self.shop.path + ".pub")
-        p.cairn("key", "authorize", "--rights", p.rights, "--read", "all",
-                "backup", "--", self.backup.public.decode())
-        p.cairn("key", "authorize", "--rights", p.rights, "--administer",
-                "operator", self.operator.path)
-        p.up()
-        return self
-
-    def commands(self, key, **more):
-        self.clients.append(self.pipeline.connect(key, **more))
-        return self.clients[-1]
-
-    def queries(self, key, **more):
-        self.clients.append(
-            self.pipeline.connect(key, self.pipeline.queries, **more))
-        return self.clients[-1]
-
-    def __exit__(self, *what):
-        for client in self.clients:
-            client.close()
-        self.pipeline.close()
 
 
 def the_command_works_over_tcp():

@@ -78,17 +78,6 @@ export class Client {
         };
     }
 
-    get #keys() {
-        const { serverKey, publicKey, secretKey } = this.#options;
-        return serverKey === undefined
-            ? {}
-            : {
-                  curveServerKey: serverKey,
-                  curvePublicKey: publicKey,
-                  curveSecretKey: secretKey,
-              };
-    }
-
     /** Closes it.  Commands without an outcome get none. */
     async close() {
         this.#closed = true;
@@ -116,7 +105,7 @@ export class Client {
         this.#commands ??= new Commands(
             this.#context,
             this.#options.commands,
-            this.#keys,
+            this.#options,
             this.#options.deadlineMs,
             this.#options.window,
         );
@@ -151,7 +140,7 @@ export class Client {
             peer = new Requests(
                 this.#context,
                 endpoint,
-                this.#keys,
+                this.#options,
                 this.#options.deadlineMs,
             );
             this.#requests.set(endpoint, peer);

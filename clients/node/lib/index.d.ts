@@ -2,8 +2,9 @@
 // A client of the event store Cairn: append, read, follow, wait.
 //
 // It connects when it is first used, connects again whenever a connection
-// breaks, and sends again, with the same command id, what may have been lost,
-// until the deadline.  Positions, versions and times are bigint.
+// breaks or, over tcp, has been silent for long, and sends again, with the
+// same command id, what may have been lost, until the deadline.  Positions,
+// versions and times are bigint.
 
 export interface Options {
     /** The directory with the daemons' sockets; /run/cairn. */
@@ -18,7 +19,7 @@ export interface Options {
     deadlineMs?: number;
     /** Commands in flight at most; 256. */
     window?: number;
-    /** CURVE keys in Z85; needed over tcp. */
+    /** CURVE keys in Z85; needed over tcp, and used for nothing else. */
     serverKey?: string;
     publicKey?: string;
     secretKey?: string;

@@ -4,17 +4,53 @@
 import * as zmq from "zeromq";
 
 import { CairnError, UnreachableError, RefusedError } from "./errors.js";
-import { AppendSession, Call } from "./session.js";
+import {
+    AppendSession,
+    CONNECTED,
+    Call,
+    DENIED,
+    DISCONNECTED,
+    silenceMs,
+} from "./session.js";
 import * as wire from "./wire.js";
 
 const FRAME_BYTES_MAX = 32 << 20;
+const HANDSHAKE_MS = 5000; // until it is tried again
 
+const KEY_LENGTH = 40;
+
+const isTcp = (endpoint) => endpoint.startsWith("tcp://");
 const now = () => performance.now();
+
+/** The keys of a socket: only tcp has them, and has to have them. */
+function curve(endpoint, { serverKey, publicKey, secretKey }) {
+    if (!isTcp(endpoint)) {
+        return {};
+    }
+    for (const key of [serverKey, publicKey, secretKey]) {
+        if (key === undefined) {
+            throw new RangeError(
+                "tcp is spoken only with CURVE; give the server's public " +
+                    "key and a key of your own",
+            );
+        }
+        if (key.length !== KEY_LENGTH) {
+            throw new RangeError("a key is 40 characters of Z85");
+        }
+    }
+    return {
+        curveServerKey: serverKey,
+        curvePublicKey: publicKey,
+        curveSecretKey: secretKey,
+    };
+}
 
 /** Nothing is sent to a peer that is not there: what waits, waits with us. */
 class Peer {
     #sending = Promise.resolve();
     #closed = false;
+    #isConnected = false;
+    #isDenied = false; // the server does not know our key
 
     constructor(context, endpoint, keys) {
         this.endpoint = endpoint;
@@ -27,18 +63,30 @@ class Peer {
             immediate: true,
             reconnectInterval: 20,
             reconnectMaxInterval: 1000,
+            handshakeInterval: HANDSHAKE_MS,
             maxMessageSize: FRAME_BYTES_MAX,
-            ...keys,
+            ...curve(endpoint, keys),
         });
-        this.socket.events.on("handshake", () => this.onNews(true));
-        this.socket.events.on("disconnect", () => this.onNews(false));
+        const { events } = this.socket;
+        events.on("handshake", () => this.#told(CONNECTED));
+        events.on("disconnect", () => this.#told(DISCONNECTED));
+        events.on("handshake:error:auth", () => this.#told(DENIED));
         this.socket.connect(endpoint);
         this.done = this.#receive();
+    }
+
+    #told(news) {
+        this.#isConnected = news === CONNECTED;
+        this.#isDenied ||= news === DENIED;
+        this.onNews(news);
     }
 
     /** Whether it was taken; one after the other. */
     send(frames) {
         const sent = this.#sending.then(async () => {
+            if (!this.#isConnected) {
+                return false; // libzmq might take it for the one before
+            }
             try {
                 await this.socket.send(frames);
                 return true;
@@ -51,6 +99,32 @@ class Peer {
         });
         this.#sending = sent.catch(() => false);
         return sent;
+    }
+
+    /**
+     * Gives a connection up that may be dead without anybody having said so,
+     * and makes it anew; only over tcp, for the kernel tells when a local peer
+     * goes.  Whether it did.
+     */
+    connectAnew() {
+        if (!isTcp(this.endpoint) || this.#closed) {
+            return false;
+        }
+        this.#isConnected = this.#isDenied = false;
+        try {
+            this.socket.disconnect(this.endpoint);
+        } catch {
+            // it is gone
+        }
+        this.socket.connect(this.endpoint);
+        return true;
+    }
+
+    /** Connects anew if our key was not known: it may be by now. */
+    reopenIfDenied() {
+        if (this.#isDenied) {
+            this.connectAnew();
+        }
     }
 
     async #receive() {
@@ -69,7 +143,7 @@ class Peer {
 
 /** The gateway. */
 export class Commands extends Peer {
-    #session = new AppendSession();
+    #session;
     #deadlineMs;
     #window;
     #waiting = []; // beyond the window, in order
@@ -80,6 +154,7 @@ export class Commands extends Peer {
         super(context, endpoint, keys);
         this.#deadlineMs = deadlineMs;
         this.#window = window;
+        this.#session = new AppendSession(silenceMs(deadlineMs));
     }
 
     /** The outcome of a command. */
@@ -100,6 +175,9 @@ export class Commands extends Peer {
 
     #work() {
         this.#admit();
+        if (this.#session.size > 0) {
+            this.reopenIfDenied();
+        }
         this.#send();
         this.#schedule();
     }
@@ -136,7 +214,9 @@ export class Commands extends Peer {
             after === null
                 ? null
                 : setTimeout(() => {
-                      this.#session.tick(now());
+                      if (this.#session.tick(now()) && this.connectAnew()) {
+                          this.#session.connected = false;
+                      }
                       this.#work();
                   }, after);
     }
@@ -152,8 +232,8 @@ export class Commands extends Peer {
         this.#work();
     }
 
-    onNews(connected) {
-        this.#session.connection(connected, now());
+    onNews(news) {
+        this.#session.connection(news, now());
         this.#work();
     }
 
@@ -182,6 +262,7 @@ export class Requests extends Peer {
             entry.error = signal.reason;
             entry.wake();
         };
+        this.reopenIfDenied();
         this.#calls.set(BigInt(number), entry);
         signal?.addEventListener("abort", onAbort);
         try {
@@ -197,6 +278,9 @@ export class Requests extends Peer {
                             `nobody answers at ${this.endpoint}`,
                         )
                     );
+                }
+                if (call.silent(now()) && this.connectAnew()) {
+                    this.#allLost();
                 }
                 if (call.due(now())) {
                     call.wasSent(now(), await this.send(frames));
@@ -222,7 +306,17 @@ export class Requests extends Peer {
         });
     }
 
+    #allLost() {
+        for (const entry of this.#calls.values()) {
+            entry.call.lost();
+            entry.wake();
+        }
+    }
+
     onMessage(frames) {
+        for (const { call } of this.#calls.values()) {
+            call.heard(now());
+        }
         let kind;
         try {
             kind = wire.headerKind(frames[0]);
@@ -261,12 +355,12 @@ export class Requests extends Peer {
         }
     }
 
-    onNews(connected) {
-        for (const entry of this.#calls.values()) {
-            if (!connected) {
-                entry.call.lost();
-            }
-            entry.wake();
+    onNews(news) {
+        if (news === DENIED) {
+            const text = `the server at ${this.endpoint} does not know this key`;
+            this.#fail(new RefusedError("denied", text));
+        } else {
+            this.#allLost(); // or was never sent over this connection
         }
     }
 

@@ -6,14 +6,24 @@ import * as wire from "./wire.js";
 
 const BACKOFF_MIN_MS = 50;
 const BACKOFF_MAX_MS = 1000;
-const SILENCE_MS = 5000; // without any answer: all is sent again
+const SILENCE_MS = 5000; // without any answer: the connection may be dead
 const RESEND_MS = 1000; // a request without an answer is asked again
 const MESSAGE_BYTES = 256 << 10;
 const AGAIN = new Set(["busy", "unknown", "stopping"]);
 
+/** What can become of a connection. */
+export const CONNECTED = "connected";
+export const DISCONNECTED = "disconnected"; // what was on its way may be lost
+export const DENIED = "denied"; // our key is not known; libzmq tries no more
+
+/** How long a connection may be without a word, if anything is tried for so
+ * long: short enough that there is time for another one. */
+export const silenceMs = (deadlineMs) => Math.min(SILENCE_MS, deadlineMs / 2);
+
 /** Commands in the order in which they were added. */
 export class AppendSession {
     connected = false;
+    #silenceMs;
     #pending = new Map(); // by serial number
     #byId = new Map(); // serial numbers, oldest first
     #serial = 0;
@@ -21,6 +31,10 @@ export class AppendSession {
     #resume = 0;
     #backoff = BACKOFF_MIN_MS;
     #heard = 0;
+
+    constructor(silence) {
+        this.#silenceMs = silence;
+    }
 
     get size() {
         return this.#pending.size;
@@ -169,22 +183,44 @@ export class AppendSession {
         }
     }
 
-    /** The connection came, or went. */
-    connection(connected, now) {
-        this.connected = connected;
-        if (connected) {
+    /** The connection came, or went, or is not to be had. */
+    connection(news, now) {
+        this.connected = news === CONNECTED;
+        if (news === CONNECTED) {
             this.#resume = 0;
+        } else if (news === DENIED) {
+            this.#denied();
         } else {
             this.#allAgain(now);
         }
     }
 
-    /** Gives up what is past its deadline, and ends a silence. */
+    /**
+     * The server does not know our key: nothing will get there.  What was sent
+     * while it knew it may have taken effect.
+     */
+    #denied() {
+        for (const [serial, entry] of [...this.#pending]) {
+            this.#finish(
+                serial,
+                bareOutcome(
+                    entry,
+                    entry.reached ? "unknown" : "denied",
+                    "the server does not know this key",
+                ),
+            );
+        }
+    }
+
+    /**
+     * Gives up what is past its deadline, and ends a silence.  True: it was
+     * silent for long, and the connection may be dead.
+     */
     tick(now) {
-        if (
+        const silent =
             this.#pending.size > this.#unsent &&
-            now - this.#heard > SILENCE_MS
-        ) {
+            now - this.#heard > this.#silenceMs;
+        if (silent) {
             this.#heard = now;
             this.#allAgain(now);
         }
@@ -200,6 +236,7 @@ export class AppendSession {
                 );
             }
         }
+        return silent;
     }
 
     /** Milliseconds until there is something to do; null: nothing. */
@@ -240,12 +277,15 @@ export class Call {
     #resend = 0;
     #backoff = BACKOFF_MIN_MS;
     refusal = null; // why it was put off
+    #heard = null; // since it was first sent; null: it was not
+    #silenceMs;
 
     constructor(number, frames, now, deadlineMs, extraMs) {
         this.number = number;
         this.frames = frames;
         this.deadline = now + deadlineMs + extraMs;
         this.extraMs = extraMs; // that the other side may take its time
+        this.#silenceMs = silenceMs(deadlineMs) + extraMs;
     }
 
     due(now) {
@@ -255,11 +295,34 @@ export class Call {
     /** Not connected yet: again soon; else when it may be lost. */
     wasSent(now, taken) {
         this.#resend = now + (taken ? RESEND_MS + this.extraMs : 10);
+        if (taken) {
+            this.#heard ??= now;
+        }
+    }
+
+    /** Something came over the connection, whatever it was. */
+    heard(now) {
+        if (this.#heard !== null) {
+            this.#heard = now;
+        }
+    }
+
+    /**
+     * Whether the connection over which it was sent may be dead; true once for
+     * each such time.
+     */
+    silent(now) {
+        if (this.#heard === null || now - this.#heard <= this.#silenceMs) {
+            return false;
+        }
+        this.#heard = now;
+        return true;
     }
 
     /** The connection over which it was asked is gone. */
     lost() {
         this.#resend = 0;
+        this.#heard = null;
     }
 
     /** Whether it was only put off: then it is asked again after a while. */
@@ -274,6 +337,11 @@ export class Call {
     }
 
     wait(now) {
-        return Math.max(Math.min(this.#resend, this.deadline) - now, 1);
+        const until = Math.min(
+            this.#resend,
+            this.deadline,
+            this.#heard === null ? Infinity : this.#heard + this.#silenceMs,
+        );
+        return Math.max(until - now, 1);
     }
 }

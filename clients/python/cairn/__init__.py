@@ -6,7 +6,7 @@ Both connect again, and send again with the same command id, by themselves.
 """
 
 from .aio import AsyncClient
-from .client import Client, Options
+from .client import Client
 from .errors import (AppendError, CairnError, ConflictError, DamagedError,
                      DeniedError, InvalidError, NoSpaceError,
                      ProjectionFailedError, ProtocolError, RefusedError,
@@ -15,6 +15,7 @@ from .errors import (AppendError, CairnError, ConflictError, DamagedError,
 from .model import (Check, Command, Condition, Event, Expect, Item, NewEvent,
                     Outcome, Page, Projection, Query, Verdict, at_version,
                     no_stream, stream_exists, uuid7)
+from .peer import Options
 
 __all__ = [
     "AppendError", "AsyncClient", "CairnError", "Check", "Client", "Command",

@@ -12,31 +12,28 @@ from typing import Any, Self, cast
 
 import zmq
 import zmq.asyncio
-from zmq.utils.monitor import parse_monitor_message
 
 from . import wire
-from .client import _NEWS, WAIT_STEP, Options, continued, waited
+from .client import WAIT_STEP, continued, waited
 from .errors import CairnError, DamagedError, RefusedError, append_error
 from .model import Command, Event, Outcome, Page, Projection, Query
-from .session import AppendSession, Call, answered_by
+from .peer import Options, Peer
+from .session import AppendSession, Call, News, answered_by
 
 
-class _Peer:
-    """A DEALER whose messages and news go to a receiver."""
+class _Peer(Peer):
+    """A connection whose messages and news go to a receiver."""
 
     def __init__(self, context: zmq.asyncio.Context, options: Options,
                  name: str) -> None:
-        self.endpoint = options.endpoint(name)
-        self.socket = context.socket(zmq.DEALER)
-        options.set_up(self.socket)
-        self.monitor = self.socket.get_monitor_socket(_NEWS)
-        self.monitor.linger = 0
-        self.socket.connect(self.endpoint)
+        super().__init__(context, options, name)
         self._tasks = [asyncio.create_task(self._receive()),
                        asyncio.create_task(self._watch())]
 
     def send(self, frames: list[bytes]) -> bool:
         """Whether it was taken."""
+        if not self.is_connected:
+            return False  # libzmq might take it for the connection before
         # With NOBLOCK the future is done when it is returned.
         future = cast("asyncio.Future[Any]", self.socket.send_multipart(
             frames, flags=zmq.NOBLOCK))
@@ -48,30 +45,26 @@ class _Peer:
 
     async def _watch(self) -> None:
         while True:
-            frames = await self.monitor.recv_multipart()
-            event = parse_monitor_message(frames)["event"]
-            self.on_news(event == zmq.EVENT_HANDSHAKE_SUCCEEDED)
+            self.on_news(self.told(await self.monitor.recv_multipart()))
 
     def on_message(self, frames: list[bytes]) -> None:
         raise NotImplementedError
 
-    def on_news(self, connected: bool) -> None:
+    def on_news(self, news: News) -> None:
         raise NotImplementedError
 
     async def close(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self.socket.disable_monitor()
-        self.monitor.close(0)
-        self.socket.close(0)
+        self.close_sockets()
 
 
 class _Commands(_Peer):
     """The gateway; a task of its own sends, and sends again."""
 
     def __init__(self, context: zmq.asyncio.Context, options: Options) -> None:
-        self.session = AppendSession(options.verify)
+        self.session = AppendSession(options.verify, options.silence)
         self.failure: CairnError | None = None
         self._deadline = options.deadline
         self._work = asyncio.Event()
@@ -87,6 +80,7 @@ class _Commands(_Peer):
                 future.set_result(outcome)
 
         self.session.add(command, time.monotonic(), self._deadline, done)
+        self.reopen_if_denied()
         self._work.set()
         return future
 
@@ -103,7 +97,8 @@ class _Commands(_Peer):
                     await self._work.wait()
             except TimeoutError:
                 pass
-            self.session.tick(time.monotonic())
+            if self.session.tick(time.monotonic()) and self.connect_anew():
+                self.session.connected = False
 
     def on_message(self, frames: list[bytes]) -> None:
         try:
@@ -112,8 +107,8 @@ class _Commands(_Peer):
             pass  # not of this protocol: the deadline ends the wait
         self._work.set()
 
-    def on_news(self, connected: bool) -> None:
-        self.session.connection(connected, time.monotonic())
+    def on_news(self, news: News) -> None:
+        self.session.connection(news, time.monotonic())
         self._work.set()
 
 
@@ -123,6 +118,7 @@ class _Requests(_Peer):
     def __init__(self, context: zmq.asyncio.Context, options: Options,
                  name: str) -> None:
         self._deadline = options.deadline
+        self._silence = options.silence
         self._calls: dict[int, tuple[Call, asyncio.Future[list[bytes]],
                                      asyncio.Event]] = {}
         super().__init__(context, options, name)
@@ -132,8 +128,10 @@ class _Requests(_Peer):
         future: asyncio.Future[list[bytes]] = \
             asyncio.get_running_loop().create_future()
         call = Call(number, frames,
-                    time.monotonic() + self._deadline + extra, extra)
+                    time.monotonic() + self._deadline + extra, extra,
+                    self._silence)
         woken = asyncio.Event()
+        self.reopen_if_denied()
         self._calls[number] = call, future, woken
         future.add_done_callback(lambda _: woken.set())
         try:
@@ -142,6 +140,8 @@ class _Requests(_Peer):
                 if now >= call.deadline:
                     raise call.failure(self.endpoint)
                 woken.clear()
+                if call.silent(now) and self.connect_anew():
+                    self._all_lost()
                 if call.due(now):
                     call.was_sent(now, self.send(frames))
                 try:
@@ -153,28 +153,43 @@ class _Requests(_Peer):
         finally:
             del self._calls[number]
 
+    def _all_lost(self) -> None:
+        for call, _, woken in self._calls.values():
+            call.lost()
+            woken.set()
+
+    def _fail(self, problem: RefusedError) -> None:
+        for _, future, _ in self._calls.values():
+            if not future.done():
+                future.set_exception(problem)
+
+    def _refused(self, refusal: RefusedError) -> None:
+        for call, future, woken in self._calls.values():
+            if future.done():
+                continue
+            try:
+                call.refused(time.monotonic(), refusal)
+                woken.set()
+            except RefusedError:
+                future.set_exception(refusal)
+
     def on_message(self, frames: list[bytes]) -> None:
+        for call, _, _ in self._calls.values():
+            call.heard(time.monotonic())
         try:
             number = answered_by(frames)
         except RefusedError as refusal:
             # It does not say which: requests of ours are all of one kind.
-            for call, future, woken in self._calls.values():
-                if future.done():
-                    continue
-                try:
-                    call.refused(time.monotonic(), refusal)
-                    woken.set()
-                except RefusedError:
-                    future.set_exception(refusal)
+            self._refused(refusal)
             return
         if number in self._calls and not self._calls[number][1].done():
             self._calls[number][1].set_result(frames)
 
-    def on_news(self, connected: bool) -> None:
-        for call, _, woken in self._calls.values():
-            if not connected:
-                call.lost()
-            woken.set()
+    def on_news(self, news: News) -> None:
+        if news is News.DENIED:
+            self._fail(self.denial())
+        else:  # or was never sent over this connection
+            self._all_lost()
 
 
 class AsyncClient:

@@ -11,82 +11,31 @@ from types import TracebackType
 from typing import Any, Self
 
 import zmq
-from zmq.utils.monitor import parse_monitor_message
 
 from . import wire
 from .errors import (DamagedError, ProjectionFailedError, RefusedError,
                      WaitTimeoutError, append_error)
 from .model import Command, Event, Outcome, Page, Projection, Query
-from .session import AppendSession, Call, answered_by
+from .peer import Options, Peer
+from .session import AppendSession, Call, News, answered_by
 
 WAIT_STEP = 10.0  # of one request, so that a lost answer is soon noticed
-_NEWS = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Options:
-    """How to reach Cairn, and how long to try."""
-
-    run: str = "/run/cairn"
-    """The directory with the daemons' sockets."""
-    commands: str = ""
-    """Endpoint of the gateway; ipc://RUN/commands."""
-    queries: str = ""
-    """Endpoint of the publisher; ipc://RUN/queries."""
-    projections: str = ""
-    """Endpoint of the projectors without their names."""
-    deadline: float = 30.0
-    """Seconds that anything is tried."""
-    window: int = 256
-    """Commands in flight at most."""
-    verify: bool = True
-    """Check the checksums of events; they cost about 0.1 us a byte."""
-    server_key: bytes | None = None
-    public_key: bytes | None = None
-    secret_key: bytes | None = None
-    """CURVE keys in Z85; needed over tcp."""
-
-    def endpoint(self, name: str) -> str:
-        """Of "commands", "queries", or a projection ("projections/x")."""
-        if name.startswith("projections/"):
-            base = self.projections or f"ipc://{self.run}/projections/"
-            return base + name.removeprefix("projections/")
-        said = self.commands if name == "commands" else self.queries
-        return said or f"ipc://{self.run}/{name}"
-
-    def set_up(self, socket: zmq.Socket[Any]) -> None:
-        """Sets the options of a socket.  Nothing is sent to a peer that is
-        not there: what waits, waits with us."""
-        socket.linger = 0
-        socket.sndtimeo = 0
-        socket.sndhwm = socket.rcvhwm = 10000
-        socket.immediate = 1
-        socket.reconnect_ivl = 20
-        socket.reconnect_ivl_max = 1000
-        socket.maxmsgsize = wire.FRAME_BYTES_MAX
-        if self.server_key is not None:
-            socket.curve_serverkey = self.server_key
-            socket.curve_publickey = self.public_key
-            socket.curve_secretkey = self.secret_key
-
-
-class _Peer:
-    """A DEALER, and the news of its connection."""
+class _Peer(Peer):
+    """A connection that is asked whether there is something."""
 
     def __init__(self, context: zmq.Context[Any], options: Options,
                  name: str) -> None:
-        self.endpoint = options.endpoint(name)
-        self.socket = context.socket(zmq.DEALER)
-        options.set_up(self.socket)
-        self.monitor = self.socket.get_monitor_socket(_NEWS)
-        self.monitor.linger = 0
-        self.socket.connect(self.endpoint)
+        super().__init__(context, options, name)
         self._poller = zmq.Poller()
         self._poller.register(self.socket, zmq.POLLIN)
         self._poller.register(self.monitor, zmq.POLLIN)
 
     def send(self, frames: list[bytes]) -> bool:
         """Whether it was taken."""
+        if not self.is_connected:
+            return False  # libzmq might take it for the connection before
         try:
             self.socket.send_multipart(frames, zmq.NOBLOCK)
         except zmq.Again:
@@ -105,35 +54,29 @@ class _Peer:
             except zmq.Again:
                 return
 
-    def news(self) -> Iterator[bool]:
-        """True: connected; False: disconnected."""
+    def news(self) -> Iterator[News]:
+        """What has become of the connection."""
         while True:
             try:
-                frames = self.monitor.recv_multipart(zmq.NOBLOCK)
+                yield self.told(self.monitor.recv_multipart(zmq.NOBLOCK))
             except zmq.Again:
                 return
-            event = parse_monitor_message(frames)["event"]
-            yield event == zmq.EVENT_HANDSHAKE_SUCCEEDED
-
-    def close(self) -> None:
-        self.socket.disable_monitor()
-        self.monitor.close(0)
-        self.socket.close(0)
 
 
 class Client:
     """A client of one thread.
 
     It connects when it is first used, connects again whenever a connection
-    breaks, and sends again, with the same command id, what may have been lost,
-    until the deadline.
+    breaks or, over tcp, has been silent for long, and sends again, with the
+    same command id, what may have been lost, until the deadline.
     """
 
     def __init__(self, options: Options | None = None, **more: Any) -> None:
         self.options = dataclasses.replace(options or Options(), **more)
         self._context = zmq.Context()
         self._peers: dict[str, _Peer] = {}
-        self._session = AppendSession(self.options.verify)
+        self._session = AppendSession(self.options.verify,
+                                      self.options.silence)
         self._number = 0
 
     def __enter__(self) -> Self:
@@ -147,7 +90,7 @@ class Client:
     def close(self) -> None:
         """Closes it.  Commands without an outcome get none."""
         for peer in self._peers.values():
-            peer.close()
+            peer.close_sockets()
         self._peers.clear()
         self._context.term()
 
@@ -171,6 +114,7 @@ class Client:
         its own; outcomes in the order of the commands, accepted or not.  They
         take effect in this order, but for those that the server was too busy
         for."""
+        self._take_news()
         found: dict[int, Outcome] = {}
         count = 0
         for number, command in enumerate(commands):
@@ -186,41 +130,52 @@ class Client:
     def _pump(self) -> None:
         """Sends what is to be sent, and takes in what comes."""
         peer, session = self._peer("commands"), self._session
-        now = time.monotonic()
-        for frames, group in session.outgoing(now):
+        peer.reopen_if_denied()
+        for frames, group in session.outgoing(time.monotonic()):
             if not peer.send(frames):
                 break
             session.mark_sent(group)
         peer.wait(session.wait(time.monotonic()))
         for frames in peer.messages():
             session.received(frames, time.monotonic())
-        for connected in peer.news():
-            session.connection(connected, time.monotonic())
-        session.tick(time.monotonic())
+        self._take_news()
+        if session.tick(time.monotonic()) and peer.connect_anew():
+            session.connected = False
+
+    def _take_news(self) -> None:
+        for news in self._peer("commands").news():
+            self._session.connection(news, time.monotonic())
 
     # ---- requests ----------------------------------------------------------
 
     def _ask(self, name: str, number: int, frames: list[bytes],
              extra: float = 0.0) -> list[bytes]:
         peer = self._peer(name)
+        for _ in peer.news():
+            pass  # what became of it meanwhile
+        peer.reopen_if_denied()
         call = Call(number, frames, time.monotonic() + self.options.deadline +
-                    extra, extra)
+                    extra, extra, self.options.silence)
         while True:
             now = time.monotonic()
             if now >= call.deadline:
                 raise call.failure(peer.endpoint)
+            if call.silent(now) and peer.connect_anew():
+                call.lost()
             if call.due(now):
                 call.was_sent(now, peer.send(frames))
             peer.wait(call.wait(now))
             for answer in peer.messages():
+                call.heard(time.monotonic())
                 try:
                     if answered_by(answer) == number:
                         return answer
                 except RefusedError as refusal:
                     call.refused(time.monotonic(), refusal)
-            for connected in peer.news():
-                if not connected:
-                    call.lost()
+            for news in peer.news():
+                if news is News.DENIED:
+                    raise peer.denial()
+                call.lost()  # or was never sent over this connection
 
     def _next(self) -> int:
         self._number += 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MPL-2.0
-"""A driver for the conformance kit: conformance [--async] RUN.
+"""A driver for the conformance kit: conformance [--async] RUN [NAME=VALUE...].
 
 Reads requests as lines of JSON on standard input and writes the answers as
 lines of JSON on standard output; tests/conformance/README.md tells both.
@@ -221,6 +221,14 @@ def _failure(problem: Exception) -> dict[str, Any]:
     raise problem
 
 
+def _option(text: str) -> tuple[str, Any]:
+    """NAME=VALUE as an argument of Options."""
+    name, _, value = text.partition("=")
+    if name == "deadline_ms":
+        return "deadline", int(value) / 1000
+    return name, value.encode() if name.endswith("_key") else value
+
+
 def serve(options: Options) -> None:
     """Answers with Client."""
     driver = Blocking(options)
@@ -261,8 +269,8 @@ def main() -> None:
     """Serves until the end of standard input."""
     arguments = sys.argv[1:]
     is_async = "--async" in arguments
-    run = next(a for a in arguments if a != "--async")
-    options = Options(run=run)
+    run, *more = [a for a in arguments if a != "--async"]
+    options = Options(run, **dict(_option(text) for text in more))
     if is_async:
         asyncio.run(serve_async(options))
     else:

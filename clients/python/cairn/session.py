@@ -7,6 +7,7 @@ seconds of a clock that never goes back.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -17,10 +18,18 @@ from .model import Command, Outcome
 
 BACKOFF_MIN = 0.05
 BACKOFF_MAX = 1.0
-SILENCE = 5.0  # without any answer: all is sent again
+SILENCE = 5.0  # without any answer: the connection may be dead
 RESEND = 1.0  # a request without an answer is asked again
 MESSAGE_BYTES = 256 << 10
 AGAIN = ("busy", "unknown", "stopping")
+
+
+class News(enum.Enum):
+    """What can become of a connection."""
+
+    CONNECTED = enum.auto()
+    DISCONNECTED = enum.auto()  # what was on its way may be lost
+    DENIED = enum.auto()  # our key is not known; libzmq tries no more
 
 
 @dataclass(slots=True, eq=False)
@@ -39,6 +48,7 @@ class AppendSession:
     """Commands in the order in which they were added."""
 
     verify: bool = True
+    silence: float = SILENCE
     connected: bool = False
     pending: dict[int, Pending] = field(default_factory=dict)
     _by_id: dict[bytes, list[int]] = field(default_factory=dict)
@@ -146,17 +156,31 @@ class AppendSession:
         for entry in self.pending.values():
             self._again(entry, now, 0)
 
-    def connection(self, connected: bool, now: float) -> None:
-        """The connection came, or went."""
-        self.connected = connected
-        if connected:
+    def connection(self, news: News, now: float) -> None:
+        """The connection came, or went, or is not to be had."""
+        self.connected = news is News.CONNECTED
+        if news is News.CONNECTED:
             self._resume = 0.0
+        elif news is News.DENIED:
+            self._denied()
         else:
             self._all_again(now)
 
-    def tick(self, now: float) -> None:
-        """Gives up what is past its deadline, and ends a silence."""
-        if len(self.pending) > self._unsent and now - self._heard > SILENCE:
+    def _denied(self) -> None:
+        """The server does not know our key: nothing will get there.  What was
+        sent while it knew it may have taken effect."""
+        for serial, entry in list(self.pending.items()):
+            self._finish(serial, Outcome(
+                entry.command.id, "unknown" if entry.reached else "denied",
+                sent=entry.reached,
+                detail="the server does not know this key"))
+
+    def tick(self, now: float) -> bool:
+        """Gives up what is past its deadline, and ends a silence.  True: it
+        was silent for long, and the connection may be dead."""
+        silent = len(self.pending) > self._unsent and \
+            now - self._heard > self.silence
+        if silent:
             self._heard = now
             self._all_again(now)
         for serial, entry in list(self.pending.items()):
@@ -164,6 +188,7 @@ class AppendSession:
                 self._finish(serial, Outcome(
                     entry.command.id, "unknown", sent=entry.reached,
                     detail="no answer until the deadline"))
+        return silent
 
     def wait(self, now: float) -> float:
         """Seconds until there is something to do."""
@@ -181,28 +206,47 @@ class Call:
     frames: list[bytes]
     deadline: float
     extra: float  # that the other side may take its time
-    resend: float = 0.0
+    silence: float = SILENCE
     refusal: RefusedError | None = None  # why it was put off
     _backoff: float = BACKOFF_MIN
+    _resend: float = 0.0
+    _heard: float | None = None  # since it was first sent; None: it was not
 
     def due(self, now: float) -> bool:
         """Whether to send it now."""
-        return now >= self.resend
+        return now >= self._resend
 
     def was_sent(self, now: float, taken: bool) -> None:
         """Not connected yet: again soon; else when it may be lost."""
-        self.resend = now + (RESEND + self.extra if taken else 0.01)
+        self._resend = now + (RESEND + self.extra if taken else 0.01)
+        if taken and self._heard is None:
+            self._heard = now
+
+    def heard(self, now: float) -> None:
+        """Something came over the connection, whatever it was."""
+        if self._heard is not None:
+            self._heard = now
+
+    def silent(self, now: float) -> bool:
+        """Whether the connection over which it was sent may be dead; true
+        once for each such time."""
+        if self._heard is None or \
+                now - self._heard <= self.silence + self.extra:
+            return False
+        self._heard = now
+        return True
 
     def lost(self) -> None:
         """The connection over which it was asked is gone."""
-        self.resend = 0.0
+        self._resend = 0.0
+        self._heard = None
 
     def refused(self, now: float, refusal: RefusedError) -> None:
         """Asks again after a while if it was put off; else raises it."""
         if refusal.code not in ("busy", "stopping"):
             raise refusal
         self.refusal = refusal
-        self.resend = now + self._backoff
+        self._resend = now + self._backoff
         self._backoff = min(2 * self._backoff, BACKOFF_MAX)
 
     def failure(self, endpoint: str) -> CairnError:
@@ -212,7 +256,10 @@ class Call:
 
     def wait(self, now: float) -> float:
         """Seconds until there is something to do."""
-        return max(min(self.resend, self.deadline) - now, 0.0)
+        until = min(self._resend, self.deadline)
+        if self._heard is not None:
+            until = min(until, self._heard + self.silence + self.extra)
+        return max(until - now, 0.0)
 
 
 def answered_by(frames: list[bytes]) -> int | None:
