@@ -57,7 +57,10 @@ class Descriptors:
 
 def greet(pipeline, name):
     stream = peer.raw(pipeline, name)
-    stream.sendall(peer.GREETING + peer.READY)
+    try:
+        stream.sendall(peer.GREETING + peer.READY)
+    except OSError:
+        pass  # it is one too many, and has been closed already
     return stream
 
 

@@ -23,7 +23,7 @@ import conformance  # noqa: E402
 DATA = os.path.join(ROOT, "tests", "data", "protocol-1")
 SENT = ("APPEND", "READ", "PING", "PROJECTION")
 # No whole message; spoken between daemons.
-OTHERS = {"events", "hello", "welcome", "doorbell"}
+OTHERS = {"events", "hello", "welcome", "doorbell", "farewell"}
 
 
 def vectors():
