@@ -472,16 +472,18 @@ step_over(struct cursor *cursor, const struct event *event)
     cursor->position++;
 }
 
-int
-evlog_step(struct evlog *log, struct cursor *cursor, uint64_t watermark,
-           struct event *ret_event, struct err *err)
+/* evlog_step() and, with `whole`, evlog_next(). */
+static int
+take_event(struct evlog *log, struct cursor *cursor, uint64_t watermark,
+           bool whole, struct event *ret_event, struct err *err)
 {
     struct cursor at = *cursor;
     int rc;
 
     if (at.position > watermark)
         return 0;
-    rc = evlog_settle(log, &at, ret_event, err);
+    rc = whole ? settle_whole(log, &at, ret_event, err)
+               : evlog_settle(log, &at, ret_event, err);
     if (rc < 0)
         return rc;
     step_over(&at, ret_event);
@@ -490,20 +492,17 @@ evlog_step(struct evlog *log, struct cursor *cursor, uint64_t watermark,
 }
 
 int
+evlog_step(struct evlog *log, struct cursor *cursor, uint64_t watermark,
+           struct event *ret_event, struct err *err)
+{
+    return take_event(log, cursor, watermark, false, ret_event, err);
+}
+
+int
 evlog_next(struct evlog *log, struct cursor *cursor, uint64_t watermark,
            struct event *ret_event, struct err *err)
 {
-    struct cursor at = *cursor;
-    int rc;
-
-    if (at.position > watermark)
-        return 0;
-    rc = settle_whole(log, &at, ret_event, err);
-    if (rc < 0)
-        return rc;
-    step_over(&at, ret_event);
-    *cursor = at;
-    return 1;
+    return take_event(log, cursor, watermark, true, ret_event, err);
 }
 
 int

@@ -100,16 +100,23 @@ put(struct fixture *f, const struct key *key, uint64_t address, bool first)
     return table_put(f->table, key, address, first, &f->log.source, &f->err);
 }
 
+/* Adds an event of the stream of a key. */
+static uint64_t
+add_event(struct fixture *f, const struct key *key)
+{
+    char name[32];
+
+    memcpy(name, key->name.p, key->name.len);
+    name[key->name.len] = '\0';
+    return fakelog_add_to(&f->log, name);
+}
+
 /* Adds an event of a stream, first or not, and puts it. */
 static uint64_t
 put_new(struct fixture *f, const struct key *key, bool first)
 {
-    char name[32];
-    uint64_t address;
+    uint64_t address = add_event(f, key);
 
-    memcpy(name, key->name.p, key->name.len);
-    name[key->name.len] = '\0';
-    address = fakelog_add_to(&f->log, name);
     must(f, put(f, key, address, first));
     return address;
 }
@@ -624,12 +631,8 @@ move(struct fixture *f, const struct key *key, uint64_t previous,
 static uint64_t
 move_on(struct fixture *f, const struct key *key, uint64_t previous)
 {
-    char name[32];
-    uint64_t address;
+    uint64_t address = add_event(f, key);
 
-    memcpy(name, key->name.p, key->name.len);
-    name[key->name.len] = '\0';
-    address = fakelog_add_to(&f->log, name);
     must(f, move(f, key, previous, address));
     return address;
 }
