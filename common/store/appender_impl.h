@@ -2,9 +2,9 @@
 /*
  * appender_impl - what the files of the appender share: appender.c (deciding
  * and stamping), repeats.c (commands that come again), checks.c and causes.c
- * (what commands require, and the events that are in the way), group.c (making
- * durable), housekeeping.c (jobs), recovery.c (starting).  Nobody else
- * includes this.
+ * (what commands require, and the events that are in the way), hints.c (asking
+ * for memory early), group.c (making durable), housekeeping.c (jobs),
+ * recovery.c (starting).  Nobody else includes this.
  */
 #ifndef CAIRN_STORE_APPENDER_IMPL_H
 #define CAIRN_STORE_APPENDER_IMPL_H
