@@ -104,6 +104,9 @@ lose_writer(struct gateway *g)
         log_warn("the writer went away: %u commands are answered 'unknown', "
                  "their senders ask again",
                  g->clients.flight_count);
+    else if (g->writer.writer != 0)
+        log_warn("the writer went away: clients are told 'busy' until it is "
+                 "back");
     clients_land_all(&g->clients, ANSWER_UNKNOWN,
                      "the writer went away; ask again with the same command "
                      "id");
