@@ -319,6 +319,35 @@ def nobody_there_is_told_at_the_deadline():
         shutil.rmtree(top)
 
 
+NODE_COLLECTED = """
+import { Client } from "cairn-client";
+async function use() {
+    const client = new Client({ run: process.argv[2] });
+    await client.watermark();
+    await client.append({ events: [{ stream: "gone-1", type: "T" }] });
+    await client.close();
+}
+for (let i = 0; i < 10; i++) {
+    await use();
+    gc();
+    await null;
+    gc();
+}
+"""
+
+
+def node_ends_when_closed_clients_are_collected():
+    """A collection at once after close() takes nothing away that its sockets
+    still wait for; on one processor they wait for sure."""
+    with Running() as r:
+        write(r.dir, "gone.mjs", text=NODE_COLLECTED)
+        os.mkdir(os.path.join(r.dir, "node_modules"))
+        os.symlink(clients.NODE,
+                   os.path.join(r.dir, "node_modules", "cairn-client"))
+        r.say("taskset", "-c", str(min(os.sched_getaffinity(0))), "node",
+              "--expose-gc", "gone.mjs", r.pipeline.path("run"))
+
+
 # ---- what they are ---------------------------------------------------------
 
 def symbols(*args):
@@ -441,6 +470,7 @@ CASES = [the_c_example_says_what_its_readme_says,
          libcairn_exports_what_its_headers_declare_and_nothing_else,
          the_headers_are_c11_and_cpp,
          the_types_of_python_hold,
-         *([the_types_of_node_hold] if HAS_NODE else []),
+         *([node_ends_when_closed_clients_are_collected,
+            the_types_of_node_hold] if HAS_NODE else []),
          the_python_client_needs_nothing_but_zmq]
 run(CASES)

@@ -5,8 +5,6 @@ import { Buffer } from "node:buffer";
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import * as zmq from "zeromq";
-
 import {
     ClosedError,
     DamagedError,
@@ -60,7 +58,6 @@ export const noEvent = (after) => ({ after });
 
 export class Client {
     #options;
-    #context = new zmq.Context();
     #commands = null;
     #requests = new Map();
     #number = 0;
@@ -103,7 +100,6 @@ export class Client {
     async outcome(request) {
         this.#check();
         this.#commands ??= new Commands(
-            this.#context,
             this.#options.commands,
             this.#options,
             this.#options.deadlineMs,
@@ -138,8 +134,7 @@ export class Client {
         let peer = this.#requests.get(endpoint);
         if (peer === undefined) {
             peer = new Requests(
-                this.#context,
-                endpoint,
+                    endpoint,
                 this.#options,
                 this.#options.deadlineMs,
             );

@@ -52,10 +52,13 @@ class Peer {
     #isConnected = false;
     #isDenied = false; // the server does not know our key
 
-    constructor(context, endpoint, keys) {
+    constructor(endpoint, keys) {
         this.endpoint = endpoint;
+        // In the context of the process: one of our own could be collected,
+        // and with it shut down, before the observer of a closed socket has
+        // heard of its end; it would wait for it for ever, and keep the
+        // process from ending.
         this.socket = new zmq.Dealer({
-            context,
             linger: 0,
             sendTimeout: 0,
             sendHighWaterMark: 10000,
@@ -150,8 +153,8 @@ export class Commands extends Peer {
     #timer = null;
     #isSending = false;
 
-    constructor(context, endpoint, keys, deadlineMs, window) {
-        super(context, endpoint, keys);
+    constructor(endpoint, keys, deadlineMs, window) {
+        super(endpoint, keys);
         this.#deadlineMs = deadlineMs;
         this.#window = window;
         this.#session = new AppendSession(silenceMs(deadlineMs));
@@ -249,8 +252,8 @@ export class Requests extends Peer {
     #calls = new Map();
     #deadlineMs;
 
-    constructor(context, endpoint, keys, deadlineMs) {
-        super(context, endpoint, keys);
+    constructor(endpoint, keys, deadlineMs) {
+        super(endpoint, keys);
         this.#deadlineMs = deadlineMs;
     }
 
