@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "wire/append.h"
 
+#include <errno.h>
+
 #include "wire/array.h"
 
 #define APPEND_FORMAT "vvA(UUuuvv)" CHECK_FORMAT "A(UUUUUUuvvvvvuu)"
@@ -156,6 +158,8 @@ append_decode(zmq_msg_t *header, zmq_msg_t *body, struct append_batch *batch)
     batch->command_count = batch->event_count = 0;
     if (rc == 0)
         rc = take_rows(batch, &in);
+    if (rc < 0 && in.too_many)
+        return -EMSGSIZE;
     return rc < 0 ? rc
                   : share_out(batch, zmq_msg_data(body), zmq_msg_size(body));
 }

@@ -65,6 +65,7 @@ uint64_t wire_event_text_len(const struct wire_event *event);
 /*
  * Decodes header and body; the batch borrows from the body.  Every length
  * lies inside the body and all of it is used; nothing else is judged here.
+ * -EMSGSIZE: there is more of something in it than a message may have.
  */
 int append_decode(zmq_msg_t *header, zmq_msg_t *body,
                   struct append_batch *batch);

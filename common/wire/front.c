@@ -5,6 +5,8 @@
 
 const char front_misfit[] = "the message does not fit doc/PROTOCOL.md: "
                             "header, counts and lengths must agree";
+const char front_excess[] = "there is more of something in it than one message "
+                            "may have (doc/PROTOCOL.md)";
 
 int
 front_receive(struct sock *sock, struct message *message,

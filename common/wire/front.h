@@ -54,4 +54,7 @@ const char *front_fault(struct message *message, int at, uint16_t *ret_kind);
 /* What to tell the sender of a header that is not what its kind wants. */
 extern const char front_misfit[];
 
+/* And of one with more rows than a message may have: that is too large. */
+extern const char front_excess[];
+
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "wire/image.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -153,7 +154,18 @@ struct walk {
     const uint8_t *p;
     size_t left;
     uint32_t budget; /* strings, blobs and elements that may still come */
+    bool too_many;
 };
+
+/* Whether one more string, blob or element may come. */
+static bool
+spend(struct walk *walk)
+{
+    walk->too_many = walk->budget == 0;
+    if (!walk->too_many)
+        walk->budget--;
+    return !walk->too_many;
+}
 
 static uint32_t
 read_u32(const uint8_t *p)
@@ -199,7 +211,7 @@ check_bytes(struct walk *walk, bool is_string)
 {
     uint32_t len;
 
-    if (walk->left < 4 || walk->budget-- == 0)
+    if (walk->left < 4 || !spend(walk))
         return false;
     len = read_u32(walk->p);
     (void)skip(walk, 4);
@@ -251,7 +263,7 @@ check_fields(const char *format, const char *end, struct walk *walk, int depth)
             if (count > INT32_MAX) /* tpl takes it for negative */
                 return false;
             while (count-- > 0)
-                if (walk->budget-- == 0 ||
+                if (!spend(walk) ||
                     !check_fields(body, body_end, walk, depth + 1))
                     return false;
             format = body_end;
@@ -276,12 +288,13 @@ image_check(const char *format, const void *data, size_t len,
         read_u32(p + 4) != len ||
         memcmp(p + HEADER_LEN, format, format_len) != 0)
         return -CAIRN_EMESSAGE;
-    walk = (struct walk){ p + HEADER_LEN + format_len,
-                          len - HEADER_LEN - format_len, element_max };
-    return check_fields(format, format + format_len - 1, &walk, 0) &&
-            walk.left == 0
-        ? 0
-        : -CAIRN_EMESSAGE;
+    walk = (struct walk){ .p = p + HEADER_LEN + format_len,
+                          .left = len - HEADER_LEN - format_len,
+                          .budget = element_max };
+    if (check_fields(format, format + format_len - 1, &walk, 0) &&
+        walk.left == 0)
+        return 0;
+    return walk.too_many ? -EMSGSIZE : -CAIRN_EMESSAGE;
 }
 
 int

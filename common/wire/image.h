@@ -19,7 +19,7 @@
  * image_free(): after warm-up a message costs no allocation.  So there is one
  * node at a time per thread.  A fatal error inside tpl aborts the process.
  *
- * Errors:   -CAIRN_EMESSAGE.
+ * Errors:   -CAIRN_EMESSAGE; -EMSGSIZE: there are more elements than may be.
  * Threads:  any; a node belongs to the thread that mapped it.
  */
 #ifndef CAIRN_WIRE_IMAGE_H

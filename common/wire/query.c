@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "wire/query.h"
 
+#include <errno.h>
+
 #include "wire/image.h"
 
 #define READ_FORMAT "vvUccUuuuA(cv)"
@@ -100,7 +102,7 @@ read_decode(zmq_msg_t *header, zmq_msg_t *body,
     image_free(node);
     rc = image_check_kind(rc, f.version, f.kind, KIND_READ);
     if (rc < 0 || left > 0)
-        return -CAIRN_EMESSAGE;
+        return rc == -EMSGSIZE ? rc : -CAIRN_EMESSAGE;
     r->request = f.request;
     r->from = f.from;
     r->direction = (uint8_t)f.direction;

@@ -95,7 +95,8 @@ struct read_answer {
     uint32_t event_count;
 };
 
-/* Texts of a decoded request borrow from the body. */
+/* Texts of a decoded request borrow from the body.  -EMSGSIZE: there are more
+ * than SELECTORS_MAX in it. */
 int read_encode(const struct read_request *request, struct message *message);
 int read_decode(zmq_msg_t *header, zmq_msg_t *body,
                 struct read_request *ret_request);

@@ -57,6 +57,7 @@ rows_get_array(struct rows_in *in, size_t row_len, uint32_t *ret_count)
     *ret_count = 0;
     if (count > in->budget || count > in->left / row_len) {
         in->failed = true;
+        in->too_many = count <= in->left / row_len;
         return NULL;
     }
     in->budget -= count;

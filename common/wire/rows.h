@@ -50,6 +50,7 @@ struct rows_in {
     size_t left;
     uint32_t budget; /* rows that may still come */
     bool failed;
+    bool too_many; /* that is why */
 };
 
 struct rows_out {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "gateway/gateway.h"
 
+#include <errno.h>
 #include <inttypes.h>
 
 #include <sodium.h>
@@ -413,6 +414,14 @@ take_commands(struct gateway *g, const struct address *from)
                        "there are more than 4096 commands in it");
         return;
     }
+    if (g->batch.event_count > EVENTS_PER_MESSAGE_MAX ||
+        g->batch.checks.count > CHECKS_PER_MESSAGE_MAX ||
+        g->batch.checks.item_count > ITEMS_PER_MESSAGE_MAX) {
+        refuse_message(g, from, ANSWER_TOO_LARGE,
+                       "there are more than 65536 events, checks or items in "
+                       "it");
+        return;
+    }
     client = clients_get(&g->clients, from->routing_id);
     if (client == NULL) {
         refuse_message(g, from, ANSWER_BUSY, "there are too many clients");
@@ -422,6 +431,20 @@ take_commands(struct gateway *g, const struct address *from)
     for (uint32_t i = 0; i < g->batch.command_count; i++)
         take_command(g, client, from->principal, &g->batch.commands[i]);
     clients_release(&g->clients, client);
+}
+
+static void
+take_append(struct gateway *g, const struct address *from, zmq_msg_t *header,
+            zmq_msg_t *body)
+{
+    int rc = append_decode(header, body, &g->batch);
+
+    if (rc == 0)
+        take_commands(g, from);
+    else if (rc == -EMSGSIZE)
+        refuse_message(g, from, ANSWER_TOO_LARGE, front_excess);
+    else
+        refuse_message(g, from, ANSWER_INVALID, front_misfit);
 }
 
 /* A message from a client; frame `at` is its header. */
@@ -438,10 +461,8 @@ take_message(struct gateway *g, const struct address *from,
     else if (kind == KIND_PING && message->count == at + 1 &&
              ping_decode(&message->frames[at], &request) == 0)
         take_ping(g, from, request);
-    else if (kind == KIND_APPEND && message->count == at + 2 &&
-             append_decode(&message->frames[at], &message->frames[at + 1],
-                           &g->batch) == 0)
-        take_commands(g, from);
+    else if (kind == KIND_APPEND && message->count == at + 2)
+        take_append(g, from, &message->frames[at], &message->frames[at + 1]);
     else
         refuse_message(g, from, ANSWER_INVALID, front_misfit);
 }

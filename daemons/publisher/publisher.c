@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "publisher/publisher.h"
 
+#include <errno.h>
 #include <inttypes.h>
 
 #include <sodium.h>
@@ -499,7 +500,8 @@ take_ping(struct publisher *p, const struct address *to, uint64_t request)
 }
 
 static void
-refuse_message(struct publisher *p, const struct address *to, const char *text)
+refuse_message(struct publisher *p, const struct address *to,
+               enum answer_code code, const char *text)
 {
     uint64_t suppressed;
 
@@ -507,7 +509,24 @@ refuse_message(struct publisher *p, const struct address *to, const char *text)
         log_warn("a client sent a message that was refused: %s (%" PRIu64
                  " more since the last such line)",
                  text, suppressed);
-    front_refuse(&p->door.sock, to, ANSWER_INVALID, text);
+    front_refuse(&p->door.sock, to, code, text);
+}
+
+static void
+take_query(struct publisher *p, const struct address *from,
+           struct message *message, int at)
+{
+    struct read_request request;
+    int rc =
+        read_decode(&message->frames[at], &message->frames[at + 1], &request);
+
+    if (rc == 0)
+        take_read(p, from, door_connection(&p->door, message, at), &request);
+    else if (rc == -EMSGSIZE)
+        refuse_message(p, from, ANSWER_TOO_LARGE,
+                       "there are more than 64 filters in it");
+    else
+        refuse_message(p, from, ANSWER_INVALID, front_misfit);
 }
 
 /* A message from a client; frame `at` is its header. */
@@ -515,22 +534,19 @@ static void
 take_message(struct publisher *p, const struct address *from,
              struct message *message, int at)
 {
-    struct read_request request;
     uint64_t number;
     uint16_t kind;
     const char *fault = front_fault(message, at, &kind);
 
     if (fault != NULL)
-        refuse_message(p, from, fault);
+        refuse_message(p, from, ANSWER_INVALID, fault);
     else if (kind == KIND_PING && message->count == at + 1 &&
              ping_decode(&message->frames[at], &number) == 0)
         take_ping(p, from, number);
-    else if (kind == KIND_READ && message->count == at + 2 &&
-             read_decode(&message->frames[at], &message->frames[at + 1],
-                         &request) == 0)
-        take_read(p, from, door_connection(&p->door, message, at), &request);
+    else if (kind == KIND_READ && message->count == at + 2)
+        take_query(p, from, message, at);
     else
-        refuse_message(p, from, front_misfit);
+        refuse_message(p, from, ANSWER_INVALID, front_misfit);
 }
 
 static int

@@ -254,8 +254,15 @@ class Witness:
         equal(self.pipeline.pid("writer"), self.writer, "the writer's pid")
         os.kill(self.writer, 0)
         reader = local(self.pipeline, "queries")
-        answer, _ = reader.read(direction=1, event_max=1,
-                                selectors=[("s", self.stream)])
+        answer = {}
+
+        def is_read():
+            # Busy while what others left behind still fills its memory.
+            answer.update(reader.read(direction=1, event_max=1,
+                                      selectors=[("s", self.stream)])[0])
+            return answer["code"] == 0
+
+        wait_until(is_read, "the publisher to serve an honest client")
         reader.close()
         equal(answer["stream_version"], self.count,
               "what an honest client was told is stored, once")

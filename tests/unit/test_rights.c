@@ -2,6 +2,7 @@
 #include "lib/cmocka.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -195,6 +196,43 @@ a_bad_line_is_named(void **state)
     refused("!\n", 1, "a name must stand here");
 }
 
+/* As many keys as may be, each with a number for a name. */
+static size_t
+write_keys(char *text, unsigned count)
+{
+    size_t len = 0;
+
+    for (unsigned i = 0; i < count; i++)
+        len += (size_t)sprintf(text + len, "k%u\n    key = \"%040u\"\n", i, i);
+    return len;
+}
+
+static void
+keys_and_lines_have_limits_that_are_named(void **state)
+{
+    enum { ROOM = 1 << 20 };
+    char *text = malloc(ROOM);
+    struct rights *rights;
+    size_t len;
+
+    (void)state;
+    assert_non_null(text);
+    len = (size_t)sprintf(text, "a\n    key = \"%s\"\n", KEY_A);
+    for (unsigned i = 0; i < RIGHTS_RULES_MAX; i++)
+        len += (size_t)sprintf(text + len, "    read = \"stream:s%u\"\n", i);
+    rights = load(text);
+    rights_free(&rights);
+    (void)strcpy(text + len, "    read = \"stream:more\"\n");
+    refused(text, RIGHTS_RULES_MAX + 3, "at most 1000");
+
+    len = write_keys(text, RIGHTS_KEYS_MAX);
+    rights = load(text);
+    rights_free(&rights);
+    (void)strcpy(text + len, "more\n");
+    refused(text, 2 * RIGHTS_KEYS_MAX + 1, "at most 10000");
+    free(text);
+}
+
 static void
 a_file_that_others_may_write_is_refused(void **state)
 {
@@ -314,6 +352,8 @@ main(void)
                                         setup, teardown),
         cmocka_unit_test(nobody_in_particular_comes_over_ipc_and_may_all),
         cmocka_unit_test_setup_teardown(a_bad_line_is_named, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            keys_and_lines_have_limits_that_are_named, setup, teardown),
         cmocka_unit_test_setup_teardown(a_file_that_others_may_write_is_refused,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(a_key_file_gives_back_what_was_saved,
