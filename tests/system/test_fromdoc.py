@@ -329,7 +329,7 @@ def says_no(daemons):
         said = queries.read(**what)
         equal(said["code"], "invalid", f"{what}: {said}")
         expect(said["text"].startswith(field + ": "), f"{what}: {said}")
-    refused(queries, fromdoc.read(types=["t"] * 65), "invalid")
+    refused(queries, fromdoc.read(types=["t"] * 65), "too_large")
 
 
 def it_speaks_with_the_daemons():
