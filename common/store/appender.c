@@ -288,8 +288,7 @@ stamp_commit(struct appender *ap, const struct commit *commit,
     r->first_position = le64_of(position);
     r->time_us = le64_of(time_us);
     record_seal(group->data + commit_at_byte);
-    rc = id_set_add(&group->ids, ap->id_print,
-                    (uint32_t)address_offset(group->address) + commit_at_byte);
+    rc = group_note_id(group, ap->id_print, commit_at_byte);
     if (rc < 0)
         return err_sys(err, rc, "command ids");
 

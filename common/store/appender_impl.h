@@ -48,6 +48,8 @@ struct group_buf {
     int fd; /* of that segment, once it has begun */
     struct overlay overlay;
     struct id_set ids;
+    uint32_t *prints; /* of the command id of each commit */
+    uint32_t print_capacity;
 };
 
 /* An event that made a check fail. */
@@ -225,6 +227,10 @@ void groups_free(struct appender *appender);
 enum append_code group_reserve(struct appender *appender,
                                const struct commit *commit);
 
+/* Notes the command id of a commit that lies at `at` of the open group, by its
+ * print; -ENOMEM. */
+int group_note_id(struct group_buf *group, uint32_t print, uint32_t at);
+
 /*
  * Whether a commit could ever be stored as things are: APPEND_ACCEPTED,
  * APPEND_TOO_LARGE or APPEND_NO_SPACE.  Changes nothing.
@@ -232,9 +238,10 @@ enum append_code group_reserve(struct appender *appender,
 enum append_code group_foresee(const struct appender *appender,
                                const struct commit *commit);
 
-/* Notes a durable commit of the active segment in its index and ids. */
+/* Notes a durable commit of the active segment in its index and ids; `print` is
+ * that of its command id. */
 int growing_add(struct growing *growing, const struct commit *commit,
-                uint64_t offset);
+                uint32_t print, uint64_t offset);
 void growing_free(const struct sys *sys, struct growing *growing);
 
 /* Seals a segment: footer, command ids. */

@@ -7,6 +7,8 @@
 #include "store/appender_impl.h"
 #include "store/bug.h"
 
+#define NOTE_AHEAD 8u /* commits: so early their places are asked for */
+
 int
 groups_init(struct appender *ap)
 {
@@ -29,6 +31,7 @@ groups_free(struct appender *ap)
         free(ap->groups[i].data);
         overlay_free(&ap->groups[i].overlay);
         id_set_free(&ap->groups[i].ids);
+        free(ap->groups[i].prints);
     }
 }
 
@@ -173,6 +176,25 @@ group_reserve(struct appender *ap, const struct commit *commit)
     return APPEND_ACCEPTED;
 }
 
+int
+group_note_id(struct group_buf *group, uint32_t print, uint32_t at)
+{
+    if (group->commit_count == group->print_capacity) {
+        uint32_t capacity =
+            group->print_capacity == 0 ? 64 : group->print_capacity * 2;
+        uint32_t *prints =
+            reallocarray(group->prints, capacity, sizeof *prints);
+
+        if (prints == NULL)
+            return -ENOMEM;
+        group->prints = prints;
+        group->print_capacity = capacity;
+    }
+    group->prints[group->commit_count] = print;
+    return id_set_add(&group->ids, print,
+                      (uint32_t)address_offset(group->address) + at);
+}
+
 /* ---- closing and syncing ----------------------------------------------- */
 
 void
@@ -284,14 +306,12 @@ appender_sync(struct appender *ap, struct err *err)
 
 int
 growing_add(struct growing *growing, const struct commit *commit,
-            uint64_t offset)
+            uint32_t print, uint64_t offset)
 {
     int rc = index_add(&growing->index, commit->first_position, offset);
 
     if (rc == 0)
-        rc = id_set_add(&growing->ids,
-                        id_set_print(&growing->ids, commit->command_id),
-                        (uint32_t)offset);
+        rc = id_set_add(&growing->ids, print, (uint32_t)offset);
     if (rc == 0)
         growing->commit_count++;
     return rc;
@@ -342,8 +362,10 @@ note_commits(struct appender *ap, const struct group_buf *group,
         struct commit commit;
         int rc = commit_decode(group->data + at, group->len - at, &commit);
 
+        if (i + NOTE_AHEAD < group->commit_count)
+            id_set_prefetch(&ap->active.ids, group->prints[i + NOTE_AHEAD]);
         if (rc == 0)
-            rc = growing_add(&ap->active, &commit,
+            rc = growing_add(&ap->active, &commit, group->prints[i],
                              address_offset(group->address) + at);
         if (rc < 0)
             return err_sys(err, rc, "log %s: group %" PRIu64, ap->dir,

@@ -29,7 +29,9 @@ note_group(const uint8_t *data, const struct group_info *group, uint64_t offset,
         int rc = commit_decode(data + at, group->group_len - at, &commit);
 
         if (rc == 0 && growing != NULL)
-            rc = growing_add(growing, &commit, offset + at);
+            rc = growing_add(growing, &commit,
+                             id_set_print(&growing->ids, commit.command_id),
+                             offset + at);
         if (rc < 0)
             return rc;
         if (times != NULL)
