@@ -6,7 +6,8 @@
 #include "wire/image.h"
 #include "wire/query.h"
 
-#define SEND_COMMANDS 64u              /* queued: a message is worth it */
+#define SEND_COMMANDS 64u              /* queued: a message is worth it, */
+#define SEND_COMMANDS_MAX 256u         /* or a quarter of the window */
 #define SEND_BYTES ((size_t)256 << 10) /* likewise */
 #define BACKOFF_MIN_MS 20u
 #define BACKOFF_MAX_MS 1000u
@@ -30,7 +31,8 @@ struct append_client {
     struct pending *ring; /* of options.window places, oldest first */
     uint32_t first, count;
     uint32_t unsent;
-    uint32_t sent_to; /* all before this one have been sent */
+    uint32_t send_commands; /* so many unsent ones are worth a message */
+    uint32_t sent_to;       /* all before this one have been sent */
     size_t unsent_bytes;
     uint64_t resume_ms; /* nothing is sent before */
     uint32_t backoff_ms;
@@ -73,6 +75,11 @@ append_client_open(const struct append_client_options *options,
     c->on_outcome = on_outcome;
     c->arg = arg;
     c->backoff_ms = BACKOFF_MIN_MS;
+    c->send_commands = options->window / 4;
+    if (c->send_commands < SEND_COMMANDS)
+        c->send_commands = SEND_COMMANDS;
+    if (c->send_commands > SEND_COMMANDS_MAX)
+        c->send_commands = SEND_COMMANDS_MAX;
     c->ring = calloc(options->window, sizeof *c->ring);
     rc = c->ring == NULL ? err_sys(err, -ENOMEM, "client")
                          : peer_open(&c->peer, &peer, err);
@@ -433,7 +440,9 @@ give_up(struct append_client *c, uint64_t now)
         struct pending *p = pending_at(c, i);
         struct wire_outcome outcome = { .code = ANSWER_UNKNOWN };
 
-        if (p->memory == NULL || now < p->deadline_ms)
+        if (now < p->deadline_ms)
+            break; /* those behind it were queued later */
+        if (p->memory == NULL)
             continue;
         outcome.id = p->command.id;
         finish_one(c, p, &outcome);
@@ -510,13 +519,13 @@ append_client_queue(struct append_client *c, const struct wire_command *command,
         watch_connection(c); /* what became of it meanwhile */
     if (c->peer.denied)
         peer_reconnect(&c->peer); /* it may know the key by now */
-    p->deadline_ms = clock_ms() + c->options.deadline_ms;
+    p->deadline_ms = clock_rough_ms() + c->options.deadline_ms;
     if (c->count++ == 0)
         c->heard_ms = clock_ms();
     c->unsent++;
     for (uint32_t i = 0; i < command->event_count; i++)
         c->unsent_bytes += (size_t)wire_event_text_len(&command->events[i]);
-    if (c->unsent >= SEND_COMMANDS || c->unsent_bytes >= SEND_BYTES)
+    if (c->unsent >= c->send_commands || c->unsent_bytes >= SEND_BYTES)
         rc = append_client_pump(c, 0);
     return rc;
 }

@@ -3,7 +3,9 @@
  * append_client - sends commands to a gateway, many in flight, and brings each
  * to an outcome.
  *
- * Commands that are queued go out together as one message, without a timer.
+ * Commands that are queued go out together as one message, without a timer: at
+ * the next call of append_client_pump(), or when they are a quarter of the
+ * window, at least 64 and at most 256, or 256 KiB.
  * After a lost connection, an outcome of unknown or busy, or a silence, a
  * command is sent again with the same command id, in the order in which it
  * was queued, until its deadline.  So for the caller there are only outcomes.

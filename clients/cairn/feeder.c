@@ -91,7 +91,7 @@ write_number(char *digits, uint32_t number)
 }
 
 static int
-queue_one(struct run *run, uint64_t tag)
+queue_one(struct run *run, uint64_t tag, double now)
 {
     struct feeder *f = run->feeder;
     uint32_t number = f->stream_first +
@@ -110,7 +110,7 @@ queue_one(struct run *run, uint64_t tag)
 
     write_number(run->stream + run->stream_len - NUMBER_LEN, number);
     f->versions[number] += f->batch;
-    run->sent[tag % f->window] = timings_now();
+    run->sent[tag % f->window] = now;
     return append_client_queue(run->client, &command, tag);
 }
 
@@ -140,14 +140,17 @@ feeder_run(struct feeder *f, struct err *err)
     int rc = run_open(&run, err);
 
     for (uint64_t tag = 0; rc == 0 && tag < f->commits_max; tag++) {
+        double now;
+
         /* Room first, so that a latency begins when a command is queued. */
         while (rc == 0 && append_client_pending(run.client) == f->window &&
                !is_stopped(f))
             rc = append_client_pump(run.client, STOP_LOOK_MS);
-        if (f->refused > 0 || is_stopped(f) || timings_now() > until)
+        now = timings_now();
+        if (f->refused > 0 || is_stopped(f) || now > until)
             break;
         if (rc == 0)
-            rc = queue_one(&run, tag);
+            rc = queue_one(&run, tag, now);
         if (rc < 0)
             (void)err_sys(err, rc, "sending");
     }

@@ -111,13 +111,25 @@ log_info(const char *format, ...)
     va_end(args);
 }
 
-uint64_t
-clock_ms(void)
+static uint64_t
+read_ms(clockid_t clock)
 {
     struct timespec now;
 
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    (void)clock_gettime(clock, &now);
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+uint64_t
+clock_ms(void)
+{
+    return read_ms(CLOCK_MONOTONIC);
+}
+
+uint64_t
+clock_rough_ms(void)
+{
+    return read_ms(CLOCK_MONOTONIC_COARSE);
 }
 
 int
