@@ -10,8 +10,11 @@
  *   M  the same without the disk: one outstanding, R, is the round trip over
  *      as many ZeroMQ hops; many are the chain of messages at saturation
  *
- *   bench_append BUILD SECONDS-PER-RUN ROUNDS [NAME-PART]
+ *   bench_append BUILD SECONDS-PER-RUN ROUNDS [NAME-PART [ladder]]
+ *
+ * With `ladder` it is P and each of its steps towards an event store instead.
  */
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,25 +44,40 @@ int
 main(int argc, char **argv)
 {
     static struct cairn cairn;
-    struct chain bare, dry;
+    static struct chain steps[CHAIN_STEPS];
+    struct chain dry;
     struct syncs syncs, block, block64;
-    const struct engine engines[] = {
-        { "cairn", &cairn, cairn_run }, { "P", &bare, chain_run },
+    const struct engine floors[] = {
+        { "cairn", &cairn, cairn_run }, { "P", &steps[CHAIN_BARE], chain_run },
         { "M", &dry, chain_run },       { "S", &syncs, syncs_run },
         { "S512", &block, syncs_run },  { "S64K", &block64, syncs_run },
     };
+    const struct engine ladder[] = {
+        { "cairn", &cairn, cairn_run },
+        { "P", &steps[CHAIN_BARE], chain_run },
+        { "+each", &steps[CHAIN_EACH], chain_run },
+        { "+sums", &steps[CHAIN_SUMS], chain_run },
+        { "+ids", &steps[CHAIN_IDS], chain_run },
+        { "+versions", &steps[CHAIN_VERSIONS], chain_run },
+        { "+file", &steps[CHAIN_FILE], chain_run },
+    };
+    bool climb = argc > 5 && strcmp(argv[5], "ladder") == 0;
+    const struct engine *engines = climb ? ladder : floors;
     const char *part = argc > 4 ? argv[4] : "";
     double seconds = argc > 2 ? strtod(argv[2], NULL) : 0;
     int rounds = argc > 3 ? (int)strtol(argv[3], NULL, 10) : 0;
 
-    if (argc < 4 || argc > 5 || seconds <= 0 || rounds < 1 || rounds > 64) {
-        fprintf(stderr, "usage: bench_append BUILD SECONDS ROUNDS [NAME]\n");
+    if (argc < 4 || argc > 6 || (argc > 5 && !climb) || seconds <= 0 ||
+        rounds < 1 || rounds > 64) {
+        fprintf(stderr,
+                "usage: bench_append BUILD SECONDS ROUNDS [NAME [ladder]]\n");
         return 64;
     }
     cairn_init(&cairn, LOAD_STREAMS, 0);
     pipeline_start(&cairn.pipeline, argv[1], NULL);
-    chain_start(&bare, cairn.pipeline.dir, false);
-    chain_start(&dry, cairn.pipeline.dir, true);
+    for (int i = 0; i < (climb ? CHAIN_STEPS : 1); i++)
+        chain_start(&steps[i], cairn.pipeline.dir, (enum chain_step)i, false);
+    chain_start(&dry, cairn.pipeline.dir, CHAIN_BARE, true);
     syncs_open(&syncs, cairn.pipeline.dir, 0);
     syncs_open(&block, cairn.pipeline.dir, 512);
     syncs_open(&block64, cairn.pipeline.dir, 65536);
@@ -78,14 +96,15 @@ main(int argc, char **argv)
         if (strstr(shapes[i].name, part) == NULL)
             continue;
         /* The floors that do not depend on the load: once will do. */
-        for (size_t k = 0; k < (i == 0 ? 6 : 4); k++)
+        for (size_t k = 0; k < (climb ? 7 : i == 0 ? 6 : 4); k++)
             c.engines[k] = &engines[k];
         contest_run(&c);
     }
     syncs_close(&syncs);
     syncs_close(&block);
     syncs_close(&block64);
-    chain_stop(&bare);
+    for (int i = 0; i < (climb ? CHAIN_STEPS : 1); i++)
+        chain_stop(&steps[i]);
     chain_stop(&dry);
     pipeline_stop(&cairn.pipeline);
     return 0;

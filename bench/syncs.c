@@ -27,18 +27,24 @@ syncs_close(struct syncs *s)
     (void)close(s->fd);
 }
 
-/* What one sync covers when all that is outstanding lies in one group. */
-static size_t
-group_len(const struct load *load)
+size_t
+commit_len(uint32_t batch)
 {
     struct event_shape event = { .stream_len = 13,
                                  .type_len = 8,
                                  .data_len = LOAD_DATA_LEN };
-    size_t commit = sizeof(struct commit_record) +
-        load->batch * (size_t)event_record_len(&event);
 
-    return (size_t)align_up(
-        sizeof(struct group_header) + load->outstanding * commit, SECTOR_LEN);
+    return sizeof(struct commit_record) +
+        batch * (size_t)event_record_len(&event);
+}
+
+/* What one sync covers when all that is outstanding lies in one group. */
+static size_t
+group_len(const struct load *load)
+{
+    return (size_t)align_up(sizeof(struct group_header) +
+                                load->outstanding * commit_len(load->batch),
+                            SECTOR_LEN);
 }
 
 uint64_t

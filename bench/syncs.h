@@ -16,6 +16,9 @@ struct syncs {
                    outstanding takes in the log */
 };
 
+/* Bytes of a commit of so many events in the log. */
+size_t commit_len(uint32_t batch);
+
 /* Makes the file in `dir`. */
 void syncs_open(struct syncs *syncs, const char *dir, size_t len);
 void syncs_close(struct syncs *syncs);
