@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "store/bug.h"
 #include "store/durable.h"
 #include "store/filescan.h"
 
@@ -456,7 +457,7 @@ copy_segment(struct backup *b, const struct picture *p, struct err *err)
         rc = p->sealed ? sys_call(b->sys, protect, fd) : 0;
         if (rc == 0)
             rc = sys_call(b->sys, rename, from, to);
-        if (rc == 0)
+        if (rc == 0 && !BUG(BACKUP_NO_DIRECTORY_SYNC))
             rc = sys_call(b->sys, sync_dir, b->dir);
         if (rc < 0)
             (void)err_sys(err, rc, "cannot make %s durable", to);

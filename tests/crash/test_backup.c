@@ -13,7 +13,6 @@
 
 #include "lib/workload.h"
 #include "store/backup.h"
-#include "store/verify.h"
 
 #define BACKUP SIM_DATA "/backup"
 #define RESTORED SIM_DATA "/restored"
@@ -69,47 +68,6 @@ restore(struct story *s)
 }
 
 static void
-on_finding(void *arg, const struct verify_finding *f)
-{
-    (void)arg;
-    model_fail("%s: %s", f->segment, f->what);
-}
-
-/* The log in `dir` is whole; where it ends. */
-static uint64_t
-end_of(struct story *s, const char *dir)
-{
-    static const struct verify_events events = { .finding = on_finding };
-    struct verify_report report;
-
-    if (log_verify(s->sys, dir, false, &events, &report, &s->err) < 0)
-        model_fail("%s", s->err.text);
-    if (report.unfinished)
-        model_fail("%s has an unfinished end", dir);
-    return report.last_position;
-}
-
-/* It holds what the model says, up to its end. */
-static void
-check_events(struct story *s, const char *dir)
-{
-    uint64_t end = end_of(s, dir);
-    struct evlog *log;
-    struct cursor cursor;
-    struct event event;
-
-    if (evlog_open(s->sys, dir, &log, &s->err) < 0 ||
-        evlog_seek(log, 1, end, &cursor, &s->err) < 0)
-        model_fail("%s", s->err.text);
-    for (uint64_t n = 1; n <= end; n++) {
-        if (evlog_next(log, &cursor, end, &event, &s->err) != 1)
-            model_fail("%s", s->err.text);
-        model_check_event(&s->w.model, &event);
-    }
-    evlog_close(&log);
-}
-
-static void
 begin(struct story *s, uint64_t seed)
 {
     *s = (struct story){ .first = 0 };
@@ -121,7 +79,7 @@ begin(struct story *s, uint64_t seed)
     s->first = appender_watermark(s->w.appender);
     if (workload_close(&s->w) < 0 || back_up(s) < 0)
         model_fail("first backup: %s", s->err.text);
-    if (end_of(s, BACKUP) != s->first)
+    if (workload_end_of(&s->w, BACKUP) != s->first)
         model_fail("the first backup does not end where the log does");
     if (workload_open(&s->w) < 0)
         model_fail("open: %s", s->w.err.text);
@@ -157,18 +115,18 @@ calls_of(struct story *s, int (*work)(struct story *))
 static void
 check_backup(struct story *s)
 {
-    uint64_t found = end_of(s, BACKUP);
+    uint64_t found = workload_end_of(&s->w, BACKUP);
 
     if (found < s->first || found > s->last)
         model_fail("the backup ends at %" PRIu64 ", not between %" PRIu64
                    " and %" PRIu64,
                    found, s->first, s->last);
-    check_events(s, BACKUP);
+    (void)workload_check_copy(&s->w, BACKUP);
     if (back_up(s) < 0)
         model_fail("the next run: %s", s->err.text);
-    if (end_of(s, BACKUP) != s->last)
+    if (workload_end_of(&s->w, BACKUP) != s->last)
         model_fail("the next run does not end where the log does");
-    check_events(s, BACKUP);
+    (void)workload_check_copy(&s->w, BACKUP);
 }
 
 static void
@@ -293,14 +251,14 @@ copy_beside_a_writer(uint64_t seed)
         if (log_backup(s.sys, SIM_LOG, BACKUP, SIM_CONTROL, &silent, &report,
                        &s.err) < 0)
             model_fail("%s", s.err.text);
-        found = end_of(&s, BACKUP);
+        found = workload_end_of(&s.w, BACKUP);
         if (found != appender_watermark(s.w.appender) ||
             found != report.last_position)
             model_fail("the backup ends at %" PRIu64 ", the watermark is "
                        "%" PRIu64,
                        found, appender_watermark(s.w.appender));
     }
-    check_events(&s, BACKUP);
+    (void)workload_check_copy(&s.w, BACKUP);
     end(&s);
 }
 
@@ -322,7 +280,7 @@ fill_up(uint64_t seed)
     simdisk_set_space(s.w.disk, 1);
     if (back_up(&s) != -ENOSPC)
         model_fail("a full disk is not noticed: %s", s.err.text);
-    if (end_of(&s, BACKUP) != s.first)
+    if (workload_end_of(&s.w, BACKUP) != s.first)
         model_fail("the full disk has changed the backup");
     simdisk_set_space(s.w.disk, UINT64_MAX);
     check_backup(&s);
@@ -352,9 +310,9 @@ check_restored(struct story *s)
         evlog_close(&log);
         if (marked)
             model_fail("an unfinished restore is read");
-        if (end_of(s, RESTORED) != s->first)
+        if (workload_end_of(&s->w, RESTORED) != s->first)
             model_fail("a restored log is not complete, but not marked");
-        check_events(s, RESTORED);
+        (void)workload_check_copy(&s->w, RESTORED);
     } else if (opened != (marked ? -CAIRN_EDAMAGED : -ENOENT)) {
         model_fail("%s", s->err.text);
     } else {
@@ -372,7 +330,7 @@ check_restored(struct story *s)
         model_fail("the restored log ends elsewhere");
     if (appender_close(&appender, &s->err) < 0)
         model_fail("%s", s->err.text);
-    check_events(s, RESTORED);
+    (void)workload_check_copy(&s->w, RESTORED);
 }
 
 static void

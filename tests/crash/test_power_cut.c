@@ -9,20 +9,32 @@
  */
 #include "lib/cmocka.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <time.h>
 
 #include "lib/workload.h"
+#include "store/backup.h"
+
+#define BACKUP SIM_DATA "/backup"
+#define RESTORED SIM_DATA "/restored"
 
 #define SEEDS_DEFAULT 250u
 #define SEEDS_DAMAGED 100u
+#define SEEDS_BACKED_UP 250u
 
 #define LIVES_MAX 10u
 #define STEPS_MAX 80u
 #define CALLS_MAX 250u    /* of one life, until it ends */
 #define CALLS_RECOVER 80u /* the same, while it recovers */
+#define CALLS_BACKUP 120u /* the same, while it is backed up */
 
 static uint64_t cuts, kills, cut_recoveries, torn_ends;
+
+/* A story with backups in it. */
+static bool backs_up;
+static uint64_t claimed; /* position up to which one was called done */
+static uint64_t backups, cut_backups;
 
 /* ---- lives and how they end -------------------------------------------- */
 
@@ -77,6 +89,13 @@ must_be_dead(struct workload *w, const char *what)
 }
 
 static void
+must(struct workload *w, int rc, const char *what)
+{
+    if (rc < 0)
+        model_fail("%s failed: %s", what, w->err.text);
+}
+
+static void
 recover(struct workload *w, unsigned ends_max)
 {
     for (unsigned ends = 0;; ends++) {
@@ -98,6 +117,89 @@ recover(struct workload *w, unsigned ends_max)
     workload_check(w);
 }
 
+/* ---- backups ----------------------------------------------------------- */
+
+static int
+copy_log(struct workload *w, const char *control)
+{
+    static const struct backup_events silent = { .arg = NULL };
+    struct backup_report report;
+    int rc = log_backup(simdisk_sys(w->disk, PROCESS_CHECKER), SIM_LOG, BACKUP,
+                        control, &silent, &report, &w->err);
+
+    if (rc < 0)
+        return rc;
+    claimed = report.last_position;
+    backups++;
+    return 0;
+}
+
+/* Beside the writer, in whatever state it is; the power may go meanwhile. */
+static int
+back_up(struct workload *w)
+{
+    int rc;
+
+    if (rng_one_in(&w->rng, 2))
+        simdisk_cut_after(w->disk, 1 + rng_below(&w->rng, CALLS_BACKUP));
+    rc = copy_log(w, SIM_CONTROL);
+    if (rc < 0 && !simdisk_is_off(w->disk))
+        model_fail("a backup failed: %s", w->err.text);
+    cut_backups += rc < 0;
+    if (rc == 0 && claimed != appender_watermark(w->appender))
+        model_fail("a backup ends at %" PRIu64 ", the watermark is %" PRIu64,
+                   claimed, appender_watermark(w->appender));
+    return rc;
+}
+
+/* What was called done is there, whole, and nothing that the log has not. */
+static void
+check_backup(struct workload *w)
+{
+    uint64_t end;
+    struct evlog *there;
+
+    if (claimed == 0) { /* then there may be nothing */
+        int rc = evlog_open(simdisk_sys(w->disk, PROCESS_CHECKER), BACKUP,
+                            &there, &w->err);
+
+        if (rc == -ENOENT)
+            return;
+        must(w, rc, "opening a backup");
+        evlog_close(&there);
+    }
+    end = workload_check_copy(w, BACKUP);
+    if (end < claimed || end > model_settled_position(&w->model))
+        model_fail("a backup was done up to %" PRIu64 ", ends at %" PRIu64
+                   ", and the log at %" PRIu64,
+                   claimed, end, model_settled_position(&w->model));
+}
+
+/* The next run completes it, and what is restored from it is just that. */
+static void
+complete_backup(struct workload *w)
+{
+    static const struct backup_events silent = { .arg = NULL };
+    static const struct restore_to everything = { .kind = RESTORE_ALL };
+    const struct sys *sys = simdisk_sys(w->disk, PROCESS_CHECKER);
+    uint64_t end = model_settled_position(&w->model);
+    struct backup_report report;
+
+    must(w, copy_log(w, NULL), "the last backup");
+    if (claimed != end || workload_check_copy(w, BACKUP) != end)
+        model_fail("the last backup does not end where the log does");
+    if (end == 0)
+        return;
+    must(w,
+         log_restore(sys, BACKUP, RESTORED, &everything, &silent, &report,
+                     &w->err),
+         "restoring");
+    if (workload_check_copy(w, RESTORED) != end)
+        model_fail("the restored log does not end where the backup does");
+}
+
+/* ---- lives ------------------------------------------------------------- */
+
 /* Works until the end comes, or is made to come. */
 static void
 live(struct workload *w)
@@ -110,7 +212,8 @@ live(struct workload *w)
         /* The most delicate moment gets more than its share. */
         if (appender_in_flight(w->appender) && rng_one_in(&w->rng, 24))
             simdisk_cut_after(w->disk, 1 + rng_below(&w->rng, 3));
-        rc = workload_step(w);
+        rc =
+            backs_up && rng_one_in(&w->rng, 16) ? back_up(w) : workload_step(w);
     }
     if (rc == 0 && rng_one_in(&w->rng, 4)) {
         rc = workload_finish(w);
@@ -129,13 +232,6 @@ live(struct workload *w)
         simdisk_cut(w->disk);
     }
     bury(w);
-}
-
-static void
-must(struct workload *w, int rc, const char *what)
-{
-    if (rc < 0)
-        model_fail("%s failed: %s", what, w->err.text);
 }
 
 /* ---- stories ----------------------------------------------------------- */
@@ -160,6 +256,30 @@ story(uint64_t seed)
     recover(&w, 0);
     if (w.report.torn || w.report.table_rebuilt || w.report.replayed_events > 0)
         model_fail("an end in good order left work for recovery");
+    workload_free(&w);
+}
+
+static void
+backed_up_story(uint64_t seed)
+{
+    struct workload w;
+    uint64_t lives;
+
+    workload_init(&w, seed);
+    backs_up = true;
+    claimed = 0;
+    lives = 1 + rng_below(&w.rng, LIVES_MAX);
+    for (uint64_t i = 0; i < lives; i++) {
+        recover(&w, 1);
+        check_backup(&w);
+        live(&w);
+    }
+    backs_up = false;
+    recover(&w, 0);
+    check_backup(&w);
+    must(&w, workload_finish(&w), "finishing");
+    must(&w, workload_close(&w), "closing");
+    complete_backup(&w);
     workload_free(&w);
 }
 
@@ -189,6 +309,21 @@ settled_commits_survive_every_crash(void **state)
     if (count >= 100) /* else nothing is sure to happen */
         assert_true(cuts > 0 && kills > 0 && cut_recoveries > 0 &&
                     torn_ends > 0);
+}
+
+static void
+a_backup_that_is_done_survives_every_crash(void **state)
+{
+    uint64_t count;
+
+    (void)state;
+    backups = cut_backups = 0;
+    seeds_run("power cuts with backups", SEEDS_BACKED_UP, backed_up_story,
+              &count);
+    print_message("%" PRIu64 " backups, %" PRIu64 " cut\n", backups,
+                  cut_backups);
+    if (count >= 100)
+        assert_true(backups > count && cut_backups > 0);
 }
 
 /* Flips a bit of an event that is settled. */
@@ -306,6 +441,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(settled_commits_survive_every_crash),
+        cmocka_unit_test(a_backup_that_is_done_survives_every_crash),
         cmocka_unit_test(damage_is_refused_and_never_cut),
         cmocka_unit_test(readers_find_a_table_wherever_recovery_dies),
     };

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "store/verify.h"
+
 #define STUCK_MAX 64u
 #define COMMIT_LEN_MAX (UINT32_C(256) << 10)
 
@@ -642,6 +644,48 @@ workload_check(struct workload *w)
     workload_recount(w);
     model_check(&w->model, simdisk_sys(w->disk, PROCESS_CHECKER), SIM_LOG,
                 SIM_CONTROL, &w->rng);
+}
+
+static void
+on_finding(void *arg, const struct verify_finding *f)
+{
+    (void)arg;
+    model_fail("%s: %s", f->segment, f->what);
+}
+
+uint64_t
+workload_end_of(struct workload *w, const char *dir)
+{
+    static const struct verify_events events = { .finding = on_finding };
+    struct verify_report report;
+
+    if (log_verify(simdisk_sys(w->disk, PROCESS_CHECKER), dir, false, &events,
+                   &report, &w->err) < 0)
+        model_fail("%s", w->err.text);
+    if (report.unfinished)
+        model_fail("%s has an unfinished end", dir);
+    return report.last_position;
+}
+
+uint64_t
+workload_check_copy(struct workload *w, const char *dir)
+{
+    uint64_t end = workload_end_of(w, dir);
+    struct evlog *log;
+    struct cursor cursor;
+    struct event event;
+
+    if (evlog_open(simdisk_sys(w->disk, PROCESS_CHECKER), dir, &log, &w->err) <
+            0 ||
+        evlog_seek(log, 1, end, &cursor, &w->err) < 0)
+        model_fail("%s", w->err.text);
+    for (uint64_t n = 1; n <= end; n++) {
+        if (evlog_next(log, &cursor, end, &event, &w->err) != 1)
+            model_fail("%s", w->err.text);
+        model_check_event(&w->model, &event);
+    }
+    evlog_close(&log);
+    return end;
 }
 
 int

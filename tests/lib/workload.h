@@ -88,6 +88,12 @@ void workload_close_reader(struct workload *w);
  */
 void workload_check(struct workload *w);
 
+/* The log in `dir`, a copy or a restored one, is whole; where it ends. */
+uint64_t workload_end_of(struct workload *w, const char *dir);
+
+/* The same, and up to there it holds what the model says. */
+uint64_t workload_check_copy(struct workload *w, const char *dir);
+
 /* Counts versions again; workload_check() does, after model_recovered() alone
  * it must be called. */
 void workload_recount(struct workload *w);
