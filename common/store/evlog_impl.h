@@ -28,6 +28,8 @@ struct evlog {
     size_t map_count;
     size_t mapped[EVLOG_MAPS_MAX]; /* indexes of mapped entries */
     uint64_t clock;                /* calls */
+    uint64_t last_number;          /* segment touched last; 0: none */
+    const struct segment *last;    /* that one */
     bool is_unfinished;            /* a restore has left its marker */
 };
 

@@ -6,58 +6,7 @@
 #include "base/crc32c.h"
 #include "base/err.h"
 #include "store/bug.h"
-
-/* The shortest record of each kind. */
-static uint32_t
-kind_len_min(uint32_t kind)
-{
-    switch (kind) {
-    case RECORD_PAD:
-        return sizeof(struct record_prefix);
-    case RECORD_GROUP:
-        return sizeof(struct group_header);
-    case RECORD_COMMIT:
-        return sizeof(struct commit_record);
-    case RECORD_EVENT:
-        return sizeof(struct event_record);
-    default:
-        return UINT32_MAX;
-    }
-}
-
-/* Bounds only.  A group header and a commit record have one length each. */
-static int
-record_shape_check(const uint8_t *data, size_t left, uint32_t *ret_kind,
-                   uint32_t *ret_len)
-{
-    struct record_prefix prefix;
-    uint32_t kind, len;
-
-    if (left < sizeof prefix)
-        return -CAIRN_ERECORD;
-    memcpy(&prefix, data, sizeof prefix);
-    kind = record_kind(prefix);
-    len = record_len(prefix);
-    if (len > left || len < kind_len_min(kind))
-        return -CAIRN_ERECORD;
-    if ((kind == RECORD_GROUP || kind == RECORD_COMMIT) &&
-        len != kind_len_min(kind))
-        return -CAIRN_ERECORD;
-    if (kind == RECORD_PAD && len >= SECTOR_LEN)
-        return -CAIRN_ERECORD;
-    *ret_kind = kind;
-    *ret_len = len;
-    return 0;
-}
-
-/* Bytes of an event before its meta; its fixed part is inside its length. */
-static uint64_t
-event_head_len(const struct event_record *r)
-{
-    return sizeof *r + r->tag_count * (sizeof(struct link_disk) + 1) +
-        (uint64_t)r->stream_len + r->type_len + r->content_type_len +
-        le16_get(r->tags_len);
-}
+#include "store/decode.h"
 
 /* What the checksum of the prefix covers, from byte 4 on; 0: malformed. */
 static uint32_t
@@ -95,7 +44,7 @@ record_check(const uint8_t *data, size_t left, enum record_kind *ret_kind,
              uint32_t *ret_len)
 {
     uint32_t kind, len;
-    int rc = record_shape_check(data, left, &kind, &len);
+    int rc = shape_decode(data, left, &kind, &len);
 
     if (rc == 0)
         rc = crc_check(data, kind, len);
@@ -104,18 +53,6 @@ record_check(const uint8_t *data, size_t left, enum record_kind *ret_kind,
     *ret_kind = (enum record_kind)kind;
     *ret_len = len;
     return 0;
-}
-
-int
-record_view(const uint8_t *data, size_t left, enum record_kind *ret_kind,
-            uint32_t *ret_len)
-{
-    uint32_t kind;
-    int rc = record_shape_check(data, left, &kind, ret_len);
-
-    if (rc == 0)
-        *ret_kind = (enum record_kind)kind;
-    return rc;
 }
 
 void
@@ -149,57 +86,16 @@ tag_lens(const struct event *event)
     return tag_links(event) + event->tag_count * sizeof(struct link_disk);
 }
 
-/* Cuts the next `len` bytes off the text. */
-static struct span
-cut(const uint8_t **text, uint32_t len)
-{
-    struct span s = { (const char *)*text, len };
-
-    *text += len;
-    return s;
-}
-
 int
 event_view(const uint8_t *data, size_t left, struct event *ret_event)
 {
-    const struct event_record *r = (const struct event_record *)data;
-    struct event *e = ret_event;
-    const uint8_t *text;
-    uint32_t kind, len, tags_len = 0;
-    int rc = record_shape_check(data, left, &kind, &len);
+    uint32_t kind, len;
+    int rc = shape_decode(data, left, &kind, &len);
 
     if (rc < 0)
         return rc;
-    if (kind != RECORD_EVENT || r->tag_count > TAGS_MAX ||
-        align_up(event_head_len(r) + le32_get(r->meta_len) +
-                     le32_get(r->data_len),
-                 RECORD_UNIT) != len)
-        return -CAIRN_ERECORD;
-    e->record = data;
-    e->record_len = len;
-    e->tag_count = r->tag_count;
-    text = tag_lens(e);
-    for (uint32_t i = 0; i < r->tag_count; i++)
-        tags_len += text[i];
-    if (tags_len != le16_get(r->tags_len))
-        return -CAIRN_ERECORD;
-
-    e->position = le64_get(r->position);
-    e->version = le64_get(r->stream_link.ordinal);
-    e->time_us = le64_get(r->time_us);
-    e->id = r->id;
-    e->correlation_id = r->correlation_id;
-    e->causation_id = r->causation_id;
-    e->schema = le32_get(r->schema);
-    e->commit_back = le32_get(r->commit_back);
-    text += r->tag_count;
-    e->stream = cut(&text, r->stream_len);
-    e->type = cut(&text, r->type_len);
-    e->content_type = cut(&text, r->content_type_len);
-    text += tags_len;
-    e->meta = cut(&text, le32_get(r->meta_len));
-    e->data = cut(&text, le32_get(r->data_len));
-    return 0;
+    return kind == RECORD_EVENT ? event_fields(data, len, ret_event)
+                                : -CAIRN_ERECORD;
 }
 
 int
@@ -285,7 +181,7 @@ commit_view(const uint8_t *data, size_t left, struct commit *ret_commit)
     const struct commit_record *r = (const struct commit_record *)data;
     struct commit c;
     uint32_t kind, len;
-    int rc = record_shape_check(data, left, &kind, &len);
+    int rc = shape_decode(data, left, &kind, &len);
 
     if (rc < 0)
         return rc;
@@ -387,7 +283,7 @@ group_decode(const uint8_t *data, size_t left, struct uuid log_id,
     const struct group_header *h = (const struct group_header *)data;
     struct group_info g;
     uint32_t kind, len;
-    int rc = record_shape_check(data, left, &kind, &len);
+    int rc = shape_decode(data, left, &kind, &len);
 
     /* The kind comes before the checksum: a caller may have no more than the
      * header in its hands, and that of an event reaches further. */

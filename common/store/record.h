@@ -35,8 +35,8 @@ struct event {
     uint64_t version;
     uint64_t time_us;
     struct uuid id, correlation_id, causation_id; /* nil: none */
-    uint32_t schema;
     uint32_t commit_back; /* bytes from its commit record to it */
+    uint32_t schema;
     struct span stream, type, content_type, meta, data;
     uint32_t tag_count;
 };
@@ -70,10 +70,6 @@ struct group_info {
  */
 int record_check(const uint8_t *data, size_t left, enum record_kind *ret_kind,
                  uint32_t *ret_len);
-
-/* The same without the checksum, for where another one covers it. */
-int record_view(const uint8_t *data, size_t left, enum record_kind *ret_kind,
-                uint32_t *ret_len);
 
 /* Checks the head of an event and decodes it; meta and data are not read. */
 int event_decode(const uint8_t *data, size_t left, struct event *ret_event);

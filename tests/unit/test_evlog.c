@@ -416,6 +416,77 @@ damage_is_reported_with_segment_and_byte(void **state)
                      -CAIRN_EDAMAGED);
 }
 
+/* Writes other lengths over those of an event, and makes its group right again;
+ * returns what stood there. */
+static uint32_t
+forge(struct fixture *f, uint64_t event, size_t field, uint32_t value)
+{
+    const char *path = segment_file(f, 1);
+    const struct le32 disk = le32_of(value);
+    struct group_info group;
+    struct le32 before;
+    size_t file_len;
+    uint8_t *data = file_read(path, &file_len), *header = data + SECTOR_LEN;
+
+    assert_int_equal(group_decode(header, file_len - SECTOR_LEN,
+                                  evlog_id(f->log), address_of(1, SECTOR_LEN),
+                                  &group),
+                     0);
+    assert_true(address_offset(f->address[event]) <
+                SECTOR_LEN + group.group_len);
+    memcpy(&before, data + address_offset(f->address[event]) + field,
+           sizeof before);
+    memcpy(data + address_offset(f->address[event]) + field, &disk,
+           sizeof disk);
+    group_encode(header, evlog_id(f->log), &group);
+    patch(path, SECTOR_LEN, header, group.group_len);
+    free(data);
+    evlog_close(&f->log);
+    open_log(f);
+    return le32_get(before);
+}
+
+static void
+a_right_checksum_does_not_vouch_for_bounds(void **state)
+{
+    struct fixture *f = *state;
+    const uint32_t data_len = f->len[2] - 200, event_kind = RECORD_EVENT << 24;
+    const struct {
+        size_t field;
+        uint32_t value;
+    } forgeries[] = {
+        { offsetof(struct event_record, data_len), UINT32_MAX },
+        { offsetof(struct event_record, data_len), data_len },
+        { offsetof(struct event_record, meta_len), UINT32_MAX },
+        { offsetof(struct event_record, position), 3 },
+        { offsetof(struct event_record, stream_len), UINT32_MAX },
+        { offsetof(struct event_record, stream_len), 3 | 1 << 8 | 9u << 24 },
+        { offsetof(struct event_record, tags_len), 8 },
+        /* Behind the end of the segment; behind that of the group; no kind. */
+        { offsetof(struct record_prefix, shape), event_kind | 0xffffff },
+        { offsetof(struct record_prefix, shape), event_kind | 4096 },
+        { offsetof(struct record_prefix, shape), 9u << 24 | 16 },
+        { offsetof(struct record_prefix, shape), event_kind | 1 },
+        { offsetof(struct record_prefix, shape), 0 },
+    };
+    struct event event;
+
+    for (size_t i = 0; i < sizeof forgeries / sizeof *forgeries; i++) {
+        struct cursor cursor = { address_of(1, SECTOR_LEN), 1, 0 };
+        uint32_t right = forge(f, 2, forgeries[i].field, forgeries[i].value);
+
+        assert_int_equal(evlog_next(f->log, &cursor, f->count, &event, &f->err),
+                         1);
+        assert_true(cursor.checked_to > f->address[2]); /* the group is right */
+        assert_int_equal(evlog_next(f->log, &cursor, f->count, &event, &f->err),
+                         -CAIRN_EDAMAGED);
+        assert_int_equal(cursor.position, 2);
+        (void)forge(f, 2, forgeries[i].field, right);
+        assert_int_equal(evlog_next(f->log, &cursor, f->count, &event, &f->err),
+                         1);
+    }
+}
+
 static void
 data_that_ends_before_the_watermark_is_damage(void **state)
 {
@@ -634,6 +705,7 @@ main(void)
         TEST(an_event_is_read_by_its_address),
         TEST(an_address_that_leads_nowhere_is_damage),
         TEST(damage_is_reported_with_segment_and_byte),
+        TEST(a_right_checksum_does_not_vouch_for_bounds),
         TEST(data_that_ends_before_the_watermark_is_damage),
         TEST(ranges_keep_to_every_limit),
         TEST(a_range_stays_mapped_as_long_as_it_is_held),
