@@ -9,6 +9,8 @@
 #include "base/crc32c.h"
 #include "store/decode.h"
 
+#define LINE_LEN 64u /* bytes: a line of the cache */
+
 /* ---- the list of segments ---------------------------------------------- */
 
 int
@@ -346,6 +348,9 @@ evlog_event_at(struct evlog *log, uint64_t address, struct event *ret_event,
 
     if (rc < 0)
         return rc;
+    /* The whole head is needed: not one miss of the cache after the other. */
+    __builtin_prefetch(p + LINE_LEN);
+    __builtin_prefetch(p + 2 * LINE_LEN);
     if (event_decode(p, left, ret_event) < 0)
         return evlog_damaged(log, address, err,
                              "no valid event, but a link or the "
@@ -371,7 +376,6 @@ evlog_commit_at(struct evlog *log, uint64_t address, struct commit *ret_commit,
 
 #define GROUP_CHECK_MAX (256u << 10) /* bytes: a longer one, record by record */
 
-#define LINE_LEN 64u               /* bytes: a line of the cache */
 #define READ_AHEAD GROUP_CHECK_MAX /* bytes: the group that is next, or more */
 
 /* Checks the group whose header the cursor is at as a whole.  If it is not as

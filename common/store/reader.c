@@ -160,11 +160,15 @@ reader_find(struct reader *reader, enum key_kind kind, struct span name,
     if (rc < 0)
         return rc;
     key.hash = table_hash(reader->table, kind, name);
-    rc = table_find(reader->table, &key, &reader->source, &address, err);
+    rc = table_find_event(reader->table, &key, &reader->source, &address,
+                          &event, &link, err);
     if (rc <= 0)
         return rc;
     /* The table may know events that became durable since we asked. */
-    for (;;) {
+    while (event.position > watermark) {
+        if (link.prev == ADDRESS_NONE)
+            return 0;
+        address = link.prev;
         rc = event_at(reader, address, &event, err);
         if (rc < 0)
             return rc;
@@ -173,11 +177,6 @@ reader_find(struct reader *reader, enum key_kind kind, struct span name,
                            "log %s: a link of '%.*s' leads to an event that "
                            "does not belong to it",
                            evlog_dir(reader->log), (int)name.len, name.p);
-        if (event.position <= watermark)
-            break;
-        if (link.prev == ADDRESS_NONE)
-            return 0;
-        address = link.prev;
     }
     *ret_address = address;
     *ret_event = event;

@@ -334,14 +334,23 @@ table_hash(const struct table *table, enum key_kind kind, struct span name)
     return hash == 0 ? 1 : hash;
 }
 
+/* Where a key was found, or where it belongs. */
+struct place {
+    uint64_t index; /* of its slot */
+    uint64_t address;
+    unsigned probes;
+    struct event event; /* its newest one, if it was found */
+    struct link link;
+};
+
 /*
  * The slot of a key, or the empty one where it belongs; 1 or 0 accordingly.
  * -ENOSPC if the whole table is full of others, which put() never lets be.
  */
 static int
 probe(const struct table *table, const struct key *key,
-      const struct event_source *source, uint64_t *ret_index,
-      uint64_t *ret_address, unsigned *ret_probes, struct err *err)
+      const struct event_source *source, struct place *ret_place,
+      struct err *err)
 {
     uint64_t mask = table->slot_count - 1;
 
@@ -350,21 +359,20 @@ probe(const struct table *table, const struct key *key,
         struct slot *slot = &table->slots[index];
         uint64_t hash = atomic_load_explicit(&slot->hash, memory_order_acquire);
 
-        *ret_index = index;
-        *ret_probes = (unsigned)(i < UINT32_MAX ? i : UINT32_MAX);
+        ret_place->index = index;
+        ret_place->probes = (unsigned)(i < UINT32_MAX ? i : UINT32_MAX);
         if (hash == 0)
             return 0;
         if (hash == key->hash) {
             uint64_t address =
                 atomic_load_explicit(&slot->address, memory_order_acquire);
-            struct event event;
-            struct link link;
-            int rc = source->event_at(source->self, address, &event, err);
+            int rc =
+                source->event_at(source->self, address, &ret_place->event, err);
 
             if (rc < 0)
                 return rc;
-            *ret_address = address;
-            if (key_link(key, &event, &link))
+            ret_place->address = address;
+            if (key_link(key, &ret_place->event, &ret_place->link))
                 return 1;
         }
     }
@@ -376,10 +384,29 @@ table_find(const struct table *table, const struct key *key,
            const struct event_source *source, uint64_t *ret_address,
            struct err *err)
 {
-    uint64_t index;
-    unsigned probes;
+    struct place place;
+    int rc = probe(table, key, source, &place, err);
 
-    return probe(table, key, source, &index, ret_address, &probes, err);
+    if (rc > 0)
+        *ret_address = place.address;
+    return rc;
+}
+
+int
+table_find_event(const struct table *table, const struct key *key,
+                 const struct event_source *source, uint64_t *ret_address,
+                 struct event *ret_event, struct link *ret_link,
+                 struct err *err)
+{
+    struct place place;
+    int rc = probe(table, key, source, &place, err);
+
+    if (rc > 0) {
+        *ret_address = place.address;
+        *ret_event = place.event;
+        *ret_link = place.link;
+    }
+    return rc;
 }
 
 static void
@@ -425,30 +452,29 @@ int
 table_put(struct table *table, const struct key *key, uint64_t address,
           bool first, const struct event_source *source, struct err *err)
 {
-    uint64_t index = 0, present = 0;
-    unsigned probes = 0;
-    int found = probe(table, key, source, &index, &present, &probes, err);
+    struct place place = { .index = 0 };
+    int found = probe(table, key, source, &place, err);
 
     if (found < 0)
         return found;
-    if (found && present <= address) {
+    if (found && place.address <= address) {
         /* Stored even if it is there already: after a sync that failed the
          * page may be in the cache only, and clean.  Replaying must make it
          * dirty, or the next checkpoint would promise what the device never
          * got. */
-        atomic_store_explicit(&table->slots[index].address, address,
+        atomic_store_explicit(&table->slots[place.index].address, address,
                               memory_order_release);
     } else if (!found) {
         if (table->key_count >= table->slot_count / 8 * 7)
             return err_set(err, -ENOSPC, "the version table must grow first");
-        fill_slot(&table->slots[index], key->hash, address);
-        if (probes > PROBES_MAX)
+        fill_slot(&table->slots[place.index], key->hash, address);
+        if (place.probes > PROBES_MAX)
             table->long_runs = true;
     }
     if (first || (!found && key->kind == KEY_TYPE))
         table->key_count++;
     if (table->next != NULL) {
-        if (index < table->copied) {
+        if (place.index < table->copied) {
             int rc = table_put(table->next, key, address, first, source, err);
 
             if (rc < 0)

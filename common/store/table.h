@@ -92,6 +92,12 @@ int table_find(const struct table *table, const struct key *key,
                const struct event_source *source, uint64_t *ret_address,
                struct err *err);
 
+/* The same with the event, as `source` returns it, and its link. */
+int table_find_event(const struct table *table, const struct key *key,
+                     const struct event_source *source, uint64_t *ret_address,
+                     struct event *ret_event, struct link *ret_link,
+                     struct err *err);
+
 /*
  * Says that the newest event of a key lies at `address`.  An address below
  * the present one changes nothing.  With `first`, no older event of the key
