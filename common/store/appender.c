@@ -62,9 +62,10 @@ appender_commit_at(struct appender *ap, uint64_t address,
     return 0;
 }
 
-int
-appender_find_newest(struct appender *ap, const struct key *key,
-                     uint64_t *ret_address, struct err *err)
+/* The newest event of a key in the groups in memory; 1, or 0. */
+static int
+find_in_memory(struct appender *ap, const struct key *key,
+               uint64_t *ret_address, struct err *err)
 {
     const struct group_buf *both[2] = { ap->open, ap->closed };
 
@@ -82,7 +83,33 @@ appender_find_newest(struct appender *ap, const struct key *key,
             return 1;
         }
     }
-    return table_find(ap->table, key, &ap->source, ret_address, err);
+    return 0;
+}
+
+int
+appender_find_newest(struct appender *ap, const struct key *key,
+                     uint64_t *ret_address, struct err *err)
+{
+    int rc = find_in_memory(ap, key, ret_address, err);
+
+    return rc != 0 ? rc
+                   : table_find(ap->table, key, &ap->source, ret_address, err);
+}
+
+/* The same with its link. */
+static int
+find_newest_link(struct appender *ap, const struct key *key,
+                 uint64_t *ret_address, struct link *ret_link, struct err *err)
+{
+    struct event event;
+    int rc = find_in_memory(ap, key, ret_address, err);
+
+    if (rc == 0)
+        return table_find_event(ap->table, key, &ap->source, ret_address,
+                                &event, ret_link, err);
+    if (rc > 0 && (rc = appender_event_at(ap, *ret_address, &event, err)) == 0)
+        rc = key_link(key, &event, ret_link); /* it was found by that */
+    return rc;
 }
 
 int
@@ -91,20 +118,15 @@ appender_find_link(struct appender *ap, const struct key *key,
                    struct err *err)
 {
     struct known *known = &ap->known;
-    struct event event;
     int rc;
 
     if (!known->valid || known->key.kind != key->kind ||
         known->key.hash != key->hash ||
         !span_equal(known->key.name, key->name)) {
         known->valid = false;
-        rc = appender_find_newest(ap, key, &known->address, err);
+        rc = find_newest_link(ap, key, &known->address, &known->link, err);
         if (rc <= 0)
             return rc;
-        rc = appender_event_at(ap, known->address, &event, err);
-        if (rc < 0)
-            return rc;
-        (void)key_link(key, &event, &known->link); /* it was found by that */
         known->key = *key;
         known->valid = true;
     }
