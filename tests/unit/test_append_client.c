@@ -122,7 +122,7 @@ wait_message(struct fixture *f)
 static void
 fill_window(uint32_t window, uint32_t per_message)
 {
-    struct fixture f;
+    struct fixture f = { 0 };
     uint32_t sent = 0;
 
     open_fixture(&f, window, DEADLINE_MS);
@@ -152,7 +152,7 @@ a_message_has_a_quarter_of_the_window_within_bounds(void **state)
 static void
 every_command_past_its_deadline_is_given_up(void **state)
 {
-    struct fixture f;
+    struct fixture f = { 0 };
 
     (void)state;
     open_fixture(&f, 512, 50);
