@@ -3,13 +3,16 @@
 """Every limit of the public endpoints that test_protocol.py does not reach, at
 it and one beyond."""
 
+import array
+import fcntl
 import os
 import sys
+import termios
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 # pylint: disable=wrong-import-position
 import wire  # noqa: E402
-from peer import local  # noqa: E402
+from peer import frame, local, receive, shake_hands  # noqa: E402
 from system import Pipeline, equal, expect, run, wait_until  # noqa: E402
 
 MIB = 1 << 20
@@ -64,6 +67,15 @@ def messages_have_limits():
         refused(client.ask(wire.append(
             [*checked, wire.Command([event("m-2", "")], checks[:1])])),
             "too large", "checks")
+        never = wire.Condition([(["Never"], [])] * 64)
+        guarded = [wire.Command([event("m-3", "")], [never])
+                   for _ in range(1024)]
+        equal({o.code for o in client.append(*guarded)}, {"accepted"},
+              "65536 items of conditions")
+        never = wire.Condition([(["Never"], [])])
+        refused(client.ask(wire.append(
+            [*guarded, wire.Command([event("m-3", "")], [never])])),
+            "too large", "items")
         for count, code in ((2048, "accepted"), (2049, "too large")):
             outcome, = client.append(wire.Command(
                 [event(f"s-{i}", "") for i in range(count)]))
@@ -122,6 +134,80 @@ def long_polls_have_limits():
         p.close()
 
 
+def what_came(stream):
+    """Messages that have come, until nothing does for a second."""
+    found, more = [], False
+    stream.settimeout(1)
+    try:
+        while True:
+            flags, length = receive(stream, 2)
+            if flags & 2:
+                length = int.from_bytes(bytes([length]) + receive(stream, 7),
+                                        "big")
+            data = receive(stream, length)
+            if more:
+                found[-1].append(data)
+            else:
+                found.append([data])
+            more = flags & 1
+    except TimeoutError:
+        return found
+
+
+def wait_until_taken(stream):
+    """Until the kernel holds nothing more of what was sent."""
+    left = array.array("i", [0])
+
+    def is_taken():
+        fcntl.ioctl(stream, termios.TIOCOUTQ, left)
+        return left[0] == 0
+
+    wait_until(is_taken, "the daemon to take what was sent")
+
+
+def queues_have_limits():
+    """Who does not read loses what its queue has no room for, and nothing
+    else: the next question is answered, the next event comes."""
+    p, count = Pipeline(), 20000
+    p.config("gateway", "client\n    queue = 10\n")
+    p.config("publisher", "queries\n    queue = 10\nlive\n    queue = 10\n")
+    try:
+        p.up()
+        writer = local(p)
+        header, body = wire.append([wire.Command([event("")])])
+        for name, question, answers in (
+                ("commands", frame(header, more=True) + frame(body),
+                 lambda message: len(wire.outcomes(message))),
+                ("queries", frame(wire.header("PING", 1)), lambda _: 1)):
+            honest, stream = local(p, name), shake_hands(p, name)
+            stream.sendall(question * count)
+            wait_until_taken(stream)
+            equal(honest.ping(), "PONG", "beside one that does not read")
+            found = sum(answers(m) for m in what_came(stream))
+            expect(10 <= found < count, f"{name}: {found} answers")
+            stream.sendall(frame(wire.header("PING", count)))
+            (last, *_), = what_came(stream)
+            equal(wire.fields("PONG", last)[0], count, f"{name}: the next")
+            honest.close()
+            stream.close()
+        expect("does not read: its answers were dropped" in p.log("gateway"),
+               p.log("gateway"))
+        stream = shake_hands(p, "live", b"SUB")
+        stream.sendall(frame(b"\x01"))
+        wait_until(lambda: writer.append(wire.Command([event("a-1")])) and
+                   what_came(stream), "an event")
+        for _ in range(5):
+            outcome, = writer.append(wire.Command([event("b-1", "")] * 4096))
+        found = len(what_came(stream))
+        expect(0 < found < 5 * 4096, f"{found} of {5 * 4096} events")
+        outcome, = writer.append(wire.Command([event("c-1")]))
+        expect(what_came(stream), f"the event at {outcome.last} does not come")
+        stream.close()
+        writer.close()
+    finally:
+        p.close()
+
+
 def what_is_on_its_way_is_shared_out():
     p = Pipeline()
     p.config("gateway", "commands\n    in_flight_max = 64\n"
@@ -153,4 +239,5 @@ def what_is_on_its_way_is_shared_out():
 
 run([messages_have_limits,
      long_polls_have_limits,
+     queues_have_limits,
      what_is_on_its_way_is_shared_out])
