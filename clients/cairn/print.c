@@ -167,9 +167,9 @@ print_event(FILE *out, const struct event *e)
     json_print_text(out, e->type.p, e->type.len);
     fprintf(out, ",\"time\":\"%s\",\"time_us\":%" PRIu64,
             time_format(e->time_us, time), e->time_us);
-    print_uuid(out, "id", e->id);
-    print_uuid(out, "correlation", e->correlation_id);
-    print_uuid(out, "causation", e->causation_id);
+    print_uuid(out, "id", event_head(e)->id);
+    print_uuid(out, "correlation", event_head(e)->correlation_id);
+    print_uuid(out, "causation", event_head(e)->causation_id);
     if (e->schema != 1)
         fprintf(out, ",\"schema\":%u", e->schema);
     for (uint32_t i = 0; i < e->tag_count; i++) {

@@ -375,17 +375,17 @@ cairn_event_meta(const struct cairn_event *event, size_t *ret_len)
 const uint8_t *
 cairn_event_id(const struct cairn_event *event)
 {
-    return event->e.id.b;
+    return event_head(&event->e)->id.b;
 }
 
 const uint8_t *
 cairn_event_correlation_id(const struct cairn_event *event)
 {
-    return event->e.correlation_id.b;
+    return event_head(&event->e)->correlation_id.b;
 }
 
 const uint8_t *
 cairn_event_causation_id(const struct cairn_event *event)
 {
-    return event->e.causation_id.b;
+    return event_head(&event->e)->causation_id.b;
 }

@@ -106,9 +106,6 @@ event_fields(const uint8_t *data, uint32_t len, struct event *ret_event)
     e->position = le64_get(r->position);
     e->version = le64_get(r->stream_link.ordinal);
     e->time_us = le64_get(r->time_us);
-    e->id = r->id;
-    e->correlation_id = r->correlation_id;
-    e->causation_id = r->causation_id;
     e->commit_back = le32_get(r->commit_back);
     e->schema = le32_get(r->schema);
     e->stream = (struct span){ text, texts & 0xff };

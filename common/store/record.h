@@ -34,12 +34,18 @@ struct event {
     uint64_t position;
     uint64_t version;
     uint64_t time_us;
-    struct uuid id, correlation_id, causation_id; /* nil: none */
     uint32_t commit_back; /* bytes from its commit record to it */
     uint32_t schema;
     struct span stream, type, content_type, meta, data;
     uint32_t tag_count;
 };
+
+/* Its fixed part, with the ids that most readers never look at; nil: none. */
+static inline const struct event_record *
+event_head(const struct event *event)
+{
+    return (const struct event_record *)event->record;
+}
 
 /* A tag of an event, or its stream, as a key with a link. */
 struct link {

@@ -79,9 +79,9 @@ same_content(const struct event *a, const struct event *b)
     size_t text_at = sizeof *ra + a->tag_count * sizeof(struct link_disk);
 
     return a->record_len == b->record_len && a->tag_count == b->tag_count &&
-        a->schema == b->schema && uuid_equal(a->id, b->id) &&
-        uuid_equal(a->correlation_id, b->correlation_id) &&
-        uuid_equal(a->causation_id, b->causation_id) &&
+        a->schema == b->schema && uuid_equal(ra->id, rb->id) &&
+        uuid_equal(ra->correlation_id, rb->correlation_id) &&
+        uuid_equal(ra->causation_id, rb->causation_id) &&
         a->stream.len == b->stream.len && a->type.len == b->type.len &&
         a->content_type.len == b->content_type.len &&
         a->meta.len == b->meta.len && a->data.len == b->data.len &&

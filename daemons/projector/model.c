@@ -495,11 +495,11 @@ bind_parameter(struct model *m, sqlite3_stmt *stmt, enum parameter parameter,
     case PARAM_SCHEMA:
         return sqlite3_bind_int64(stmt, slot, event->schema);
     case PARAM_ID:
-        return bind_uuid(stmt, slot, event->id);
+        return bind_uuid(stmt, slot, event_head(event)->id);
     case PARAM_CORRELATION:
-        return bind_uuid(stmt, slot, event->correlation_id);
+        return bind_uuid(stmt, slot, event_head(event)->correlation_id);
     case PARAM_CAUSATION:
-        return bind_uuid(stmt, slot, event->causation_id);
+        return bind_uuid(stmt, slot, event_head(event)->causation_id);
     case PARAM_TAGS:
         rc = format_tags(m, event, &tags);
         return rc != SQLITE_OK ? rc : bind_text(stmt, slot, tags);

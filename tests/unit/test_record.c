@@ -118,7 +118,8 @@ an_event_is_read_as_it_was_written(void **state)
     assert_true(e.time_us == TIME_US);
     assert_int_equal(e.schema, 1);
     assert_int_equal(e.commit_back, sizeof(struct commit_record));
-    assert_true(uuid_is_nil(e.correlation_id) && uuid_is_nil(e.causation_id));
+    assert_true(uuid_is_nil(event_head(&e)->correlation_id) &&
+                uuid_is_nil(event_head(&e)->causation_id));
     assert_span(e.stream, "order-1");
     assert_span(e.type, "Placed");
     assert_span(e.content_type, "text");
@@ -197,9 +198,9 @@ an_event_of_the_greatest_names_and_tags_is_read(void **state)
     assert_int_equal(
         event_decode_whole(out, (size_t)event_record_len(&shape), &e), 0);
     assert_int_equal(e.schema, UINT32_MAX);
-    assert_true(uuid_equal(e.id, shape.id));
-    assert_true(uuid_equal(e.correlation_id, shape.correlation_id));
-    assert_true(uuid_equal(e.causation_id, shape.causation_id));
+    assert_true(uuid_equal(event_head(&e)->id, shape.id));
+    assert_true(uuid_equal(event_head(&e)->correlation_id, shape.correlation_id));
+    assert_true(uuid_equal(event_head(&e)->causation_id, shape.causation_id));
     for (uint32_t i = 0; i < TAGS_MAX; i++) {
         struct link link = event_tag_link(&e, i);
 
