@@ -286,8 +286,10 @@ same_event(const struct event *found, const struct event *sent)
     return found->record_len == sent->record_len &&
         found->tag_count == sent->tag_count && found->schema == sent->schema &&
         uuid_equal(event_head(found)->id, event_head(sent)->id) &&
-        uuid_equal(event_head(found)->correlation_id, event_head(sent)->correlation_id) &&
-        uuid_equal(event_head(found)->causation_id, event_head(sent)->causation_id) &&
+        uuid_equal(event_head(found)->correlation_id,
+                   event_head(sent)->correlation_id) &&
+        uuid_equal(event_head(found)->causation_id,
+                   event_head(sent)->causation_id) &&
         a - found->record == b - sent->record && memcmp(a, b, text_len) == 0;
 }
 

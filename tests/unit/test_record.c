@@ -199,7 +199,8 @@ an_event_of_the_greatest_names_and_tags_is_read(void **state)
         event_decode_whole(out, (size_t)event_record_len(&shape), &e), 0);
     assert_int_equal(e.schema, UINT32_MAX);
     assert_true(uuid_equal(event_head(&e)->id, shape.id));
-    assert_true(uuid_equal(event_head(&e)->correlation_id, shape.correlation_id));
+    assert_true(
+        uuid_equal(event_head(&e)->correlation_id, shape.correlation_id));
     assert_true(uuid_equal(event_head(&e)->causation_id, shape.causation_id));
     for (uint32_t i = 0; i < TAGS_MAX; i++) {
         struct link link = event_tag_link(&e, i);
