@@ -26,6 +26,7 @@ class Folder:
 
     def __init__(self):
         self.top = tempfile.mkdtemp(prefix="cairn-errors-")
+        self.bin = os.path.join(BUILD, "bin")
         self.started = []
 
     def __enter__(self):
@@ -71,7 +72,7 @@ class Folder:
         return [a for key in found for a in ("-o", key)]
 
     def command(self, daemon, *more):
-        return [os.path.join(BUILD, "bin", "cairn-" + daemon),
+        return [os.path.join(self.bin, "cairn-" + daemon),
                 *self.arguments(daemon), *more]
 
     def start(self, daemon, *more, **options):
@@ -343,6 +344,8 @@ def no_permission_is_told():
     nobody = pwd.getpwnam("nobody")
     with Folder() as f:
         os.chmod(f.top, 0o755)
+        # Where this repository lies, nobody may have no right to look.
+        f.bin = shutil.copytree(f.bin, f.path("bin"))
         f.fails("writer", PERMISSION, f.path("log"), "ermission",
                 user=nobody.pw_uid, group=nobody.pw_gid, extra_groups=[])
         make_log(f)
