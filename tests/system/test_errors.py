@@ -344,7 +344,7 @@ def no_permission_is_told():
     nobody = pwd.getpwnam("nobody")
     with Folder() as f:
         os.chmod(f.top, 0o755)
-        # Where this repository lies, nobody may have no right to look.
+        # The user nobody need not have a right to look into this repository.
         f.bin = shutil.copytree(f.bin, f.path("bin"))
         f.fails("writer", PERMISSION, f.path("log"), "ermission",
                 user=nobody.pw_uid, group=nobody.pw_gid, extra_groups=[])
