@@ -88,7 +88,14 @@ def fill(pipeline, name, room):
     for are served, no more are, and nobody runs out of anything."""
     who = UNITS[name]
     pid = pipeline.pid(who)
-    streams = [greet(pipeline, name) for _ in range(room + 2 * RESERVED)]
+    streams = []
+    # More come at once than there is room for, but not faster than they are
+    # closed: out of descriptors, libzmq would end the daemon.
+    for i in range(room + 2 * RESERVED):
+        streams.append(greet(pipeline, name))
+        if i >= room and i % (RESERVED // 4) == 0:
+            wait_until(lambda: len(os.listdir(f"/proc/{pid}/fd")) <
+                       room + RESERVED // 2, "the excess to be closed")
     answers = [first_answer(stream) for stream in streams]
     served = answers.count("PONG")
     files = len(os.listdir(f"/proc/{pid}/fd"))
