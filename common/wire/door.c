@@ -132,12 +132,13 @@ open_tcp(struct door *door, const struct conf *conf, const char *tcp,
 }
 
 static int
-open_peers(struct door *door, const struct conf *conf, struct err *err)
+open_peers(struct door *door, const struct conf *conf, uint32_t sockets,
+           struct err *err)
 {
     uint32_t wanted = (uint32_t)conf_number(conf, "connections.max");
     int handshake_ms = (int)conf_number(conf, "connections.handshake");
     uint32_t max;
-    int rc = peers_open(&door->peers, &door->sock, wanted, &max, err);
+    int rc = peers_open(&door->peers, &door->sock, sockets, wanted, &max, err);
 
     if (rc < 0)
         return rc;
@@ -173,7 +174,7 @@ door_open(struct door *door, const struct conf *conf,
     if (rc == 0 && door->statm_fd < 0)
         rc = err_sys(err, -errno, "/proc/self/statm");
     if (rc == 0)
-        rc = open_peers(door, conf, err);
+        rc = open_peers(door, conf, o->sockets, err);
     /* What is bound before CURVE is set is without it: ipc, and only ipc. */
     if (rc == 0)
         rc = sock_bind(&door->sock, conf_text(conf, o->endpoint_key), err);

@@ -1,8 +1,37 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "wire/peers.h"
 
+#include <limits.h>
+#include <stdatomic.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+
+/* The first descriptor that no connection may have; of the process. */
+static atomic_long descriptor_limit = LONG_MAX;
+
+/*
+ * libzmq calls this one instead of libc's, for the dynamic linker looks into
+ * the program first.  It aborts if an ipc listener finds no descriptor
+ * (https://github.com/zeromq/libzmq/issues/1306), and asks in circles if a tcp
+ * listener does not; how many it accepts before we look is not bounded.  So who
+ * comes too late is closed here: the kernel gives the lowest free descriptor,
+ * thus what it gives tells how many there are.
+ */
+__attribute__((visibility("default"))) int
+accept4(int listener, struct sockaddr *address, socklen_t *len, int flags)
+{
+    long fd = syscall(SYS_accept4, listener, address, len, flags);
+
+    if (fd < atomic_load_explicit(&descriptor_limit, memory_order_relaxed)) {
+        if (fd < 0 && errno == EMFILE)
+            errno = ENFILE; /* which libzmq knows how to survive */
+        return (int)fd;
+    }
+    (void)close((int)fd);
+    errno = ECONNABORTED;
+    return -1;
+}
 
 /*
  * A connection is named by its descriptor and the low bits of the cookie that
@@ -39,10 +68,10 @@ cookie_of(uint32_t fd)
 }
 
 int
-peers_open(struct peers *peers, struct sock *sock, uint32_t connection_max,
-           uint32_t *ret_max, struct err *err)
+peers_open(struct peers *peers, struct sock *sock, uint32_t sockets,
+           uint32_t connection_max, uint32_t *ret_max, struct err *err)
 {
-    rlim_t wanted = (rlim_t)connection_max + DESCRIPTORS_RESERVED;
+    rlim_t wanted = (rlim_t)sockets * connection_max + DESCRIPTORS_RESERVED;
     struct rlimit limit;
 
     *peers = (struct peers){ 0 };
@@ -60,8 +89,11 @@ peers_open(struct peers *peers, struct sock *sock, uint32_t connection_max,
                            "(LimitNOFILE=, ulimit -n) to %llu",
                            (unsigned long long)limit.rlim_cur,
                            (unsigned long long)wanted);
-        connection_max = (uint32_t)limit.rlim_cur - DESCRIPTORS_RESERVED;
+        connection_max =
+            ((uint32_t)limit.rlim_cur - DESCRIPTORS_RESERVED) / sockets;
     }
+    atomic_store(&descriptor_limit,
+                 (long)limit.rlim_cur - (long)DESCRIPTORS_OWN);
     peers->count_max = connection_max;
     peers->room =
         limit.rlim_cur < (1u << 24) ? (uint32_t)limit.rlim_cur : 1u << 24;
@@ -125,9 +157,11 @@ peers_update(struct peers *peers, uint64_t now_ms)
     struct sock_event event;
 
     while (sock_monitor_next(&peers->monitor, &event)) {
-        if (event.value >= peers->room)
+        if (event.what == ZMQ_EVENT_ACCEPT_FAILED)
+            peers->refused++;
+        else if (event.value >= peers->room)
             continue;
-        if (event.what == ZMQ_EVENT_ACCEPTED)
+        else if (event.what == ZMQ_EVENT_ACCEPTED)
             accept_peer(peers, event.value, now_ms);
         else if (event.what == ZMQ_EVENT_DISCONNECTED)
             forget(peers, &peers->by_fd[event.value]);

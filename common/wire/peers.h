@@ -25,8 +25,10 @@
 #define EXCESS_MAX 128u /* beyond it there is no time for words */
 
 /* Descriptors beyond connection_max: those in excess, those that have been
- * accepted but not yet looked at, and our own. */
+ * accepted but not yet looked at, and our own.  The last ones are never a
+ * connection's: who comes when all others are taken is closed at once. */
 #define DESCRIPTORS_RESERVED 1024u
+#define DESCRIPTORS_OWN 128u
 
 struct peer {
     uint64_t cookie;       /* of the kernel; 0: there is no connection */
@@ -41,16 +43,17 @@ struct peers {
     struct peer *by_fd;
     uint32_t room;
     uint32_t count, excess_count, count_max;
-    uint64_t refused; /* in excess, so far */
+    uint64_t refused; /* so far: in excess, or closed at once */
 };
 
 /*
- * Watches a socket that is not bound yet.  Raises the limit of descriptors as
- * far as it may; *ret_max is how many connections there can be, which is less
- * than connection_max if the limit (ulimit -n) does not allow for more.
+ * Watches a socket that is not bound yet, one of so many in this process.
+ * Raises the limit of descriptors as far as it may; *ret_max is how many
+ * connections this one can have, which is less than connection_max if the limit
+ * (ulimit -n) does not allow for as many with each.
  */
-int peers_open(struct peers *peers, struct sock *sock, uint32_t connection_max,
-               uint32_t *ret_max, struct err *err);
+int peers_open(struct peers *peers, struct sock *sock, uint32_t sockets,
+               uint32_t connection_max, uint32_t *ret_max, struct err *err);
 
 /* Before the socket is closed. */
 void peers_close(struct peers *peers);

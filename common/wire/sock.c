@@ -145,10 +145,11 @@ sock_close(struct sock *sock)
 
 /* ---- what happens to connections --------------------------------------- */
 
-#define MONITORED                                                           \
-    (ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED |                          \
-     ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | \
-     ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
+#define MONITORED                                                            \
+    (ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED |                           \
+     ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |  \
+     ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH | \
+     ZMQ_EVENT_ACCEPT_FAILED)
 
 int
 sock_monitor_open(struct sock *sock, struct sock_monitor *ret_monitor,

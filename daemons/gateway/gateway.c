@@ -544,6 +544,7 @@ gateway_start(void *self, struct daemon *daemon, struct err *err)
     const struct door_options door = {
         .endpoint_key = "commands.endpoint",
         .tcp_key = "commands.tcp",
+        .sockets = 1,
         .queue_max = (uint32_t)conf_number(conf, "client.queue"),
         .frame_max = FRAME_LEN_MAX,
     };

@@ -590,6 +590,7 @@ open_sockets(struct publisher *p, const struct conf *conf, struct err *err)
     const struct door_options door = {
         .endpoint_key = "queries.endpoint",
         .tcp_key = "queries.tcp",
+        .sockets = 2, /* and the live one */
         .queue_max = (uint32_t)conf_number(conf, "queries.queue"),
         .frame_max = QUERY_FRAME_MAX,
     };
@@ -599,7 +600,7 @@ open_sockets(struct publisher *p, const struct conf *conf, struct err *err)
     if (rc == 0)
         rc = sock_open(&p->live, &live_options, err);
     if (rc == 0)
-        rc = peers_open(&p->live_peers, &p->live,
+        rc = peers_open(&p->live_peers, &p->live, door.sockets,
                         (uint32_t)conf_number(conf, "connections.max"),
                         &connection_max, err);
     p->door.also = &p->live_peers;
