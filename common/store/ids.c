@@ -227,9 +227,17 @@ struct ids_file {
     bool in_memory; /* it could not be written: the set owns its slots */
 };
 
+/* What the header of a segment says of the ids before it, kept: there may be
+ * more segments than the log keeps mapped. */
+struct header_times {
+    struct id_times before;
+    bool known;
+};
+
 struct ids {
     struct evlog *log;
-    struct ids_file *files; /* files[i] belongs to segment i + 1 */
+    struct ids_file *files;     /* files[i] belongs to segment i + 1 */
+    struct header_times *times; /* likewise */
     uint64_t file_count;
     uint64_t map_count;
     uint64_t evict_next; /* round and round */
@@ -270,6 +278,7 @@ ids_close(struct ids **ids)
     for (uint64_t n = 0; n < i->file_count; n++)
         forget_file(i, &i->files[n]);
     free(i->files);
+    free(i->times);
     free(i);
 }
 
@@ -369,14 +378,12 @@ ids_collect(struct evlog *log, uint64_t number, uint64_t end,
     return 0;
 }
 
-/*
- * Makes the file of a sealed segment that has none, or a bad one.  If it
- * cannot be written, as on a full disk, the set stays in memory.
- */
+/* Reads the ids of a sealed segment, and makes their file; *ret_written tells
+ * whether that could be done. */
 static int
-rebuild_file(struct ids *ids, uint64_t number, struct err *err)
+make_file(struct ids *ids, uint64_t number, struct id_set *set,
+          bool *ret_written, struct err *err)
 {
-    struct ids_file file = { .in_memory = true };
     struct id_times times = { 0 };
     struct segment *segment;
     int rc = evlog_segment(ids->log, number, &segment, err);
@@ -389,20 +396,98 @@ rebuild_file(struct ids *ids, uint64_t number, struct err *err)
                        "log %s: segment number %" PRIu64 " is not sealed, but "
                        "a later one exists",
                        evlog_dir(ids->log), number);
+    rc = ids_collect(ids->log, number, segment->end.data_end, set, &times, err);
+    if (rc == 0)
+        *ret_written =
+            ids_write(evlog_sys(ids->log), evlog_dir(ids->log),
+                      evlog_id(ids->log), number,
+                      evlog_segment_first(ids->log, number), set, NULL) == 0;
+    return rc;
+}
+
+/*
+ * Makes the file of a sealed segment that has none, or a bad one.  If it
+ * cannot be written, as on a full disk, the set stays in memory.
+ */
+static int
+rebuild_file(struct ids *ids, uint64_t number, struct err *err)
+{
+    struct ids_file file = { .in_memory = true };
+    bool written;
+    int rc;
+
     id_set_init(&file.set, NULL);
-    rc = ids_collect(ids->log, number, segment->end.data_end, &file.set, &times,
-                     err);
-    if (rc < 0) {
+    rc = make_file(ids, number, &file.set, &written, err);
+    if (rc < 0 || written)
         id_set_free(&file.set);
-        return rc;
+    else
+        ids->files[number - 1] = file;
+    return rc == 0 && written ? map_file(ids, number, err) : rc;
+}
+
+int
+ids_make_missing(struct ids *ids, uint64_t number, struct err *err)
+{
+    const struct sys *sys = evlog_sys(ids->log);
+    struct id_set set;
+    char path[PATH_LEN_MAX];
+    bool written = true;
+    int fd, rc = ids_path(path, evlog_dir(ids->log),
+                          evlog_segment_first(ids->log, number), ".ids");
+
+    if (rc < 0)
+        return err_sys(err, rc, "%s", evlog_dir(ids->log));
+    fd = sys_call(sys, open, path, SYS_READ);
+    if (fd >= 0)
+        sys_call(sys, close, fd);
+    if (fd != -ENOENT)
+        return 0; /* whatever it is: who looks into it will see */
+    id_set_init(&set, NULL);
+    rc = make_file(ids, number, &set, &written, err);
+    id_set_free(&set);
+    return rc == 0 && !written ? -ENOSPC : rc;
+}
+
+/* Room for segments up to a number. */
+static int
+reserve(struct ids *ids, uint64_t number, struct err *err)
+{
+    size_t more = (size_t)(number - ids->file_count);
+    struct header_times *times;
+    struct ids_file *files;
+
+    files = reallocarray(ids->files, (size_t)number, sizeof *files);
+    if (files != NULL)
+        ids->files = files;
+    times = reallocarray(ids->times, (size_t)number, sizeof *times);
+    if (times != NULL)
+        ids->times = times;
+    if (files == NULL || times == NULL)
+        return err_sys(err, -ENOMEM, "command ids");
+    memset(files + ids->file_count, 0, more * sizeof *files);
+    memset(times + ids->file_count, 0, more * sizeof *times);
+    ids->file_count = number;
+    return 0;
+}
+
+/* What the header of a segment says. */
+static int
+times_before(struct ids *ids, uint64_t number, struct id_times *ret_before,
+             struct err *err)
+{
+    struct header_times *times = &ids->times[number - 1];
+    struct segment *segment;
+
+    if (!times->known) {
+        int rc = evlog_segment(ids->log, number, &segment, err);
+
+        if (rc < 0)
+            return rc;
+        times->before = (struct id_times){ segment->info.ids_time_max_ms,
+                                           segment->info.ids_other_count };
+        times->known = true;
     }
-    ids->files[number - 1] = file;
-    if (ids_write(evlog_sys(ids->log), evlog_dir(ids->log), evlog_id(ids->log),
-                  number, evlog_segment_first(ids->log, number), &file.set,
-                  NULL) == 0) {
-        forget_file(ids, &ids->files[number - 1]);
-        return map_file(ids, number, err);
-    }
+    *ret_before = times->before;
     return 0;
 }
 
@@ -412,17 +497,6 @@ ids_file(struct ids *ids, uint64_t number, struct ids_file **ret_file,
 {
     int rc = 0;
 
-    if (number > ids->file_count) {
-        struct ids_file *files =
-            reallocarray(ids->files, (size_t)number, sizeof *files);
-
-        if (files == NULL)
-            return err_sys(err, -ENOMEM, "command ids");
-        memset(files + ids->file_count, 0,
-               (size_t)(number - ids->file_count) * sizeof *files);
-        ids->files = files;
-        ids->file_count = number;
-    }
     if (ids->files[number - 1].set.slots == NULL) {
         while (ids->map_count >= IDS_MAPS_MAX) {
             struct ids_file *victim =
@@ -448,21 +522,19 @@ int
 ids_find(struct ids *ids, struct uuid id, uint64_t last, struct id_times times,
          uint64_t *ret_address, struct err *err)
 {
-    for (uint64_t number = last; number > 0; number--) {
+    int rc = last > ids->file_count ? reserve(ids, last, err) : 0;
+
+    for (uint64_t number = last; rc == 0 && number > 0; number--) {
         struct id_times before;
-        struct segment *segment;
         struct ids_file *file;
         uint32_t print, probe = 0, offset;
         uint64_t time_ms;
-        int rc;
 
         if (!id_times_may_hold(&times, id))
             return 0;
-        rc = evlog_segment(ids->log, number, &segment, err);
+        rc = times_before(ids, number, &before, err);
         if (rc < 0)
             return rc;
-        before = (struct id_times){ segment->info.ids_time_max_ms,
-                                    segment->info.ids_other_count };
         if (!uuid_time_ms(id, &time_ms) &&
             before.other_count == times.other_count)
             continue; /* this segment has none of its sort */
@@ -484,5 +556,5 @@ ids_find(struct ids *ids, struct uuid id, uint64_t last, struct id_times times,
         }
         times = before;
     }
-    return 0;
+    return rc;
 }

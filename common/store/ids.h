@@ -86,6 +86,13 @@ void ids_close(struct ids **ids);
 int ids_find(struct ids *ids, struct uuid id, uint64_t last,
              struct id_times times, uint64_t *ret_address, struct err *err);
 
+/*
+ * Makes the file of a sealed segment if there is none; ids_find() would do it,
+ * but then a command would wait for it.  -ENOSPC if it cannot be written,
+ * whatever the reason; others as ids_collect().
+ */
+int ids_make_missing(struct ids *ids, uint64_t number, struct err *err);
+
 /* Writes the set of the sealed segment that begins at first_position. */
 int ids_write(const struct sys *sys, const char *dir, struct uuid log_id,
               uint64_t number, uint64_t first_position,

@@ -51,6 +51,7 @@ look_at_file(void *arg, const char *name)
         if (number > r->table_generation)
             r->table_generation = number;
     } else if (dot != NULL && strcmp(dot, ".ids") == 0) {
+        r->ids_count++;
         r->other_count++;
     } else if (dot != NULL && strcmp(dot, ".tmp") == 0) {
         char path[PATH_LEN_MAX];
@@ -459,6 +460,29 @@ check_options(struct appender *ap, struct err *err)
     return 0;
 }
 
+/*
+ * Makes the files of command ids that are missing, as all of them are in a log
+ * that was restored: now, while it is known how long it takes, and not when
+ * the first command has to be looked for.  What cannot be made is left to that.
+ */
+static int
+make_missing_ids(struct recovery *r, struct err *err)
+{
+    struct appender *ap = r->ap;
+    uint64_t sealed = evlog_segment_count(ap->log) - 1;
+    int rc = 0;
+
+    if (r->ids_count >= sealed)
+        return 0;
+    for (uint64_t number = 1; rc == 0 && number <= sealed; number++) {
+        if (ids_make_missing(ap->ids, number, NULL) == -ENOSPC)
+            break;
+        rc = recovery_go_on(r, "collecting the command ids", number, sealed,
+                            err);
+    }
+    return rc;
+}
+
 /* Tells readers about the recovered log. */
 static void
 announce(struct appender *ap)
@@ -536,6 +560,8 @@ appender_open(const struct sys *sys, const char *dir, const char *control_path,
         rc = recovery_go_on(&r, "opening the version table", 0, 0, err);
     if (rc == 0)
         rc = recover_table(&r, err);
+    if (rc == 0)
+        rc = make_missing_ids(&r, err);
     if (rc < 0)
         goto fail;
     announce(ap);

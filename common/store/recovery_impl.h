@@ -19,6 +19,7 @@ struct recovery {
     bool is_unfinished;        /* a restore has left its marker */
     struct scan scan;          /* of the last segment */
     uint64_t segment_count;    /* files in the directory */
+    uint64_t ids_count;        /* files of command ids */
     uint64_t other_count;      /* files that only a log leaves behind */
     uint64_t table_generation; /* the highest that has a file */
 };

@@ -495,6 +495,8 @@ ids_missing(void **state)
     assert_int_equal(count_files(f, ".ids", name), 1);
     assert_int_equal(unlink(log_path(f, name)), 0);
     assert_int_equal(logfix_reopen(&f->fix), 0);
+    assert_int_equal(count_files(f, ".ids", name), 1); /* made at the start */
+    assert_int_equal(unlink(log_path(f, name)), 0);
     {
         /* A UUIDv4 has to be looked for in every segment. */
         struct append_result r = logfix_put(&f->fix, "c-1", 1);

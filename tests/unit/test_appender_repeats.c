@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "lib/cmocka.h"
 
+#include <errno.h>
 #include <unistd.h>
 
 #include "lib/guard.h"
 #include "lib/logfix.h"
 #include "lib/tmpdir.h"
+#include "lib/watchsys.h"
 
 /* What a command was answered the first time. */
 struct sent {
@@ -526,6 +528,97 @@ lost_files_of_ids_do_not_let_a_command_take_effect_twice(void **state)
     assert_repeated(f, &sent, serial, 0); /* and after a restart */
 }
 
+/* As many files as there are sealed segments. */
+static void
+assert_ids_files(struct fixture *f, bool there)
+{
+    struct evlog *log = appender_log(f->fix.appender);
+
+    for (uint64_t n = 1; n < evlog_segment_count(log); n++) {
+        char name[32];
+
+        snprintf(name, sizeof name, "%020llu.ids",
+                 (unsigned long long)evlog_segment_first(log, n));
+        assert_int_equal(
+            access(tmpdir_path(logfix_dir(&f->fix), name), F_OK) == 0, there);
+        if (there)
+            (void)unlink(tmpdir_path(logfix_dir(&f->fix), name));
+    }
+}
+
+struct progress {
+    uint64_t calls, last; /* about the ids */
+    uint64_t give_up_at;  /* 0: never */
+};
+
+static bool
+on_progress(void *arg, const char *what, uint64_t done, uint64_t total)
+{
+    struct progress *p = arg;
+
+    if (strstr(what, "command ids") == NULL)
+        return true;
+    p->calls++;
+    assert_int_equal(done, p->last + 1);
+    assert_true(done <= total);
+    p->last = done;
+    return done != p->give_up_at;
+}
+
+static int
+reopen_with(struct fixture *f, const struct sys *sys, struct progress *p)
+{
+    return appender_open(sys, logfix_dir(&f->fix), logfix_control(&f->fix),
+                         &f->fix.options, on_progress, p, &f->fix.report,
+                         &f->fix.appender, &f->fix.err);
+}
+
+/* As in a log that was restored. */
+static void
+a_start_makes_all_files_of_ids_that_are_missing(void **state)
+{
+    struct fixture *f = *state;
+    struct sent sent = send_first(f, uuid_v4());
+    uint64_t serial = f->serial, sealed;
+    struct watchsys watch;
+    struct progress p = { 0 };
+
+    while (evlog_segment_count(appender_log(f->fix.appender)) < 5) {
+        (void)logfix_put(&f->fix, "other", 20000);
+        logfix_sync(&f->fix);
+    }
+    sealed = evlog_segment_count(appender_log(f->fix.appender)) - 1;
+    assert_ids_files(f, true); /* which takes them away */
+    logfix_stop(&f->fix);
+
+    p.give_up_at = 2; /* and the next start goes on */
+    assert_int_equal(reopen_with(f, &sys_real, &p), -ECANCELED);
+    assert_int_equal(p.calls, 2);
+    p = (struct progress){ 0 };
+    must(&f->fix, reopen_with(f, &sys_real, &p));
+    assert_int_equal(p.calls, sealed);
+    assert_ids_files(f, true);
+    logfix_stop(&f->fix);
+
+    watchsys_begin(&watch, &sys_real);
+    watchsys_fail(&watch, "write", ".ids", -ENOSPC);
+    p = (struct progress){ 0 };
+    must(&f->fix, reopen_with(f, &watch.sys, &p)); /* it starts all the same */
+    assert_int_equal(p.calls, 0);
+    assert_ids_files(f, false);
+    assert_repeated(f, &sent, serial, 0);
+    logfix_stop(&f->fix);
+    watchsys_end(&watch);
+
+    p = (struct progress){ 0 };
+    must(&f->fix, reopen_with(f, &sys_real, &p));
+    logfix_stop(&f->fix);
+    p = (struct progress){ 0 };
+    must(&f->fix, reopen_with(f, &sys_real, &p));
+    assert_int_equal(p.calls, 0); /* nothing is missing */
+    assert_repeated(f, &sent, serial, 0);
+}
+
 int
 main(void)
 {
@@ -540,6 +633,7 @@ main(void)
         TEST(any_difference_is_other_content),
         TEST(what_is_not_checked_yet_is_looked_at_in_bounds),
         TEST(lost_files_of_ids_do_not_let_a_command_take_effect_twice),
+        TEST(a_start_makes_all_files_of_ids_that_are_missing),
     };
 #undef TEST
 

@@ -176,6 +176,38 @@ any_time_is_found_by_halving(void **state)
     }
 }
 
+/* ---- looking for a command id ------------------------------------------ */
+
+/* A UUIDv7 of the beginning may lie in any segment.  There are more of them
+ * than the log keeps mapped, but what their headers say is kept. */
+static void
+an_id_is_looked_for_without_opening_segments_again(void **state)
+{
+    const struct event_text event = { "c-1", "T", "", NULL, { NULL } };
+    struct fixture *f = *state;
+
+    for (int round = 0; round < 3; round++) {
+        struct append_result r;
+
+        forget_counts(f);
+        r = logfix_ask(&f->fix, uuid_v7(1), NULL, 0, &event, 1, true, 0);
+        assert_int_equal(r.code, APPEND_ACCEPTED);
+        assert_false(r.repeated);
+        if (round == 0)
+            assert_true(f->watch.counts.opens >= SEGMENTS - 1);
+        else
+            assert_int_equal(f->watch.counts.opens, 0);
+    }
+    /* A new one, and one of another sort, which no segment holds. */
+    logfix_stop(&f->fix);
+    must(f, logfix_reopen(&f->fix));
+    forget_counts(f);
+    (void)logfix_ask(&f->fix, uuid_v7(1000 + SEGMENTS), NULL, 0, &event, 1,
+                     true, 0);
+    (void)logfix_ask(&f->fix, uuid_v4(), NULL, 0, &event, 1, true, 0);
+    assert_int_equal(f->watch.counts.opens, 0);
+}
+
 /* ---- reading all ------------------------------------------------------- */
 
 static void
@@ -238,6 +270,7 @@ main(void)
         cmocka_unit_test(a_reader_opens_the_last_segment),
         cmocka_unit_test(any_position_is_found_in_one_segment),
         cmocka_unit_test(any_time_is_found_by_halving),
+        cmocka_unit_test(an_id_is_looked_for_without_opening_segments_again),
         cmocka_unit_test(reading_all_holds_a_bounded_number_of_maps),
         cmocka_unit_test(verifying_holds_a_bounded_number_of_maps),
     };
