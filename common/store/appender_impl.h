@@ -200,8 +200,8 @@ int query_newest(struct appender *appender, const struct query_item *item,
 /* Whether an item of a query matches an event. */
 bool query_matches(const struct query_item *item, const struct event *event);
 
-/* The tag of an item with the fewest events, and its newest event: 1; or 0 if
- * no event behind `floor` has all of its tags. */
+/* The tag of an item with the fewest events behind `floor`, and its newest
+ * event: 1; or 0 if one of its tags has none there. */
 int query_rarest_tag(struct appender *appender, const struct query_item *item,
                      uint64_t floor, struct key *ret_key, uint64_t *ret_address,
                      struct event *ret_event, struct err *err);

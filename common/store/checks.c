@@ -13,6 +13,10 @@
 
 #include "store/appender_impl.h"
 
+/* A tag with fewer events in all is not worth counting those behind a
+ * position. */
+#define COUNTED_MIN 16u
+
 /* ---- queries ----------------------------------------------------------- */
 
 static bool
@@ -70,6 +74,27 @@ newest_of_types(struct appender *ap, const struct query_item *item,
     return 0;
 }
 
+/* How many events of a tag lie behind `floor`, where the newest one does. */
+static int
+count_behind(struct appender *ap, const struct key *tag, uint64_t newest_at,
+             const struct link *newest, uint64_t floor, uint64_t *ret_count,
+             struct err *err)
+{
+    struct event oldest;
+    struct link link = { .ordinal = 1 };
+    uint64_t address;
+    int rc = 0;
+
+    if (floor > 0 && newest->ordinal > COUNTED_MIN) {
+        rc = chain_find_position(&ap->source, tag, newest_at, floor + 1,
+                                 &address, &oldest, err);
+        if (rc == 0)
+            (void)key_link(tag, &oldest, &link); /* it was found by that */
+    }
+    *ret_count = newest->ordinal - link.ordinal + 1;
+    return rc;
+}
+
 int
 query_rarest_tag(struct appender *ap, const struct query_item *item,
                  uint64_t floor, struct key *ret_key, uint64_t *ret_address,
@@ -81,15 +106,19 @@ query_rarest_tag(struct appender *ap, const struct query_item *item,
         struct key key = appender_key(ap, KEY_TAG, item->tags[i]);
         struct event event;
         struct link link;
-        uint64_t address;
+        uint64_t address, count = 0;
         int rc = newest_behind(ap, &key, floor, &address, &event, err);
 
         if (rc <= 0)
             return rc;
         if (!event_find_tag(&event, item->tags[i], &link))
             return err_set(err, -CAIRN_EDAMAGED, "a tag leads astray");
-        if (link.ordinal < fewest) {
-            fewest = link.ordinal;
+        if (item->tag_count > 1)
+            rc = count_behind(ap, &key, address, &link, floor, &count, err);
+        if (rc < 0)
+            return rc;
+        if (count < fewest) {
+            fewest = count;
             *ret_key = key;
             *ret_address = address;
             *ret_event = event;

@@ -650,6 +650,46 @@ the_rarest_tag_bounds_what_is_looked_at(void **state)
 }
 
 static void
+rare_is_what_is_rare_behind_the_position(void **state)
+{
+    struct fixture *f = *state;
+    struct span tags[2] = { { "busy", 4 }, { "quiet", 5 } };
+    struct query_item item = { NULL, tags, 0, 2 };
+    struct append_check check = no_match(&item, 0);
+    struct event_text text = { "s", "T", "x", NULL, { NULL } };
+    struct appender_options options = logfix_small;
+    struct append_result r;
+    struct event event;
+
+    /* Of all events more are quiet; of those since then, hardly one. */
+    options.scan_max = 3;
+    logfix_close(&f->fix);
+    logfix_open(&f->fix, &sys_real, &options);
+    for (int i = 0; i < 300; i++)
+        (void)put(&f->fix, "T", "quiet", NULL, NULL);
+    check.version = put(&f->fix, "T", "quiet", NULL, NULL).last_position;
+    (void)put(&f->fix, "T", "busy", "quiet", NULL); /* it has both */
+    (void)put(&f->fix, "T", "quiet", NULL, NULL);
+    for (int i = 0; i < 100; i++)
+        (void)put(&f->fix, "T", "busy", NULL, NULL);
+    for (int turn = 0; turn < 2; turn++) { /* whatever their order */
+        r = logfix_ask(&f->fix, uuid_v4(), &check, 1, &text, 1, false, 9);
+        assert_int_equal(r.code, APPEND_CONFLICT);
+        assert_int_equal(r.verdicts[0].actual, check.version + 1);
+        assert_int_equal(event_decode_whole(r.records, r.records_len, &event),
+                         0);
+        assert_int_equal(event.position, check.version + 1);
+        assert_int_equal(r.records_len, event.record_len);
+        assert_false(r.more);
+        tags[0] = (struct span){ "quiet", 5 };
+        tags[1] = (struct span){ "busy", 4 };
+    }
+    check.version++;
+    assert_int_equal(put(&f->fix, "T", NULL, NULL, &check).code,
+                     APPEND_ACCEPTED);
+}
+
+static void
 what_is_shown_is_bounded_in_number_and_bytes(void **state)
 {
     struct fixture *f = *state;
@@ -696,6 +736,7 @@ main(void)
         TEST(a_position_above_the_head_is_refused),
         TEST(the_bound_is_exact_and_a_later_position_helps),
         TEST(the_rarest_tag_bounds_what_is_looked_at),
+        TEST(rare_is_what_is_rare_behind_the_position),
         TEST(what_is_shown_is_bounded_in_number_and_bytes),
     };
 #undef TEST

@@ -18,12 +18,14 @@
 #define SEGMENTS 1500u
 #define EVENT_LEN 40000u /* one fits into a segment */
 #define LOG2_SEGMENTS 11u
+#define RARE 500u /* one event in so many has a rare tag */
 
 static const struct appender_options options = {
     .segment_len = SEGMENT_LEN_MIN,
     .group_len_max = 60 << 10,
     .checkpoint_bytes = UINT64_C(1) << 40,
     .table_slots = TABLE_SLOTS_MIN,
+    .scan_max = 10,
 };
 
 struct fixture {
@@ -60,7 +62,11 @@ setup(void **state)
     memset(data, 'x', EVENT_LEN);
     for (unsigned i = 0; i < SEGMENTS; i++) {
         const struct event_text event = {
-            i % 2 ? "a-1" : "b-1", "T", data, NULL, { NULL }
+            i % 2 ? "a-1" : "b-1",
+            i == 0 ? "First" : "T",
+            data,
+            NULL,
+            { "all", i % RARE == 0 ? "rare" : i % 2 ? "odd" : NULL }
         };
 
         f->watch.now_us += 1000;
@@ -208,6 +214,66 @@ an_id_is_looked_for_without_opening_segments_again(void **state)
     assert_int_equal(f->watch.counts.opens, 0);
 }
 
+/* ---- deciding a condition ---------------------------------------------- */
+
+/* Decides it in a log that has just been opened; the segments, of one event
+ * each, that had to be opened for that. */
+static unsigned
+segments_for(struct fixture *f, const struct query_item *item, uint64_t after,
+             uint64_t newest)
+{
+    const struct event_text event = { "c-1", "T", "", NULL, { NULL } };
+    const struct append_check check = { .kind = EXPECT_NO_MATCH,
+                                        .version = after,
+                                        .items = item,
+                                        .item_count = 1 };
+    struct append_result r;
+
+    logfix_stop(&f->fix);
+    must(f, logfix_reopen(&f->fix));
+    forget_counts(f);
+    r = logfix_ask(&f->fix, uuid_v7(1000 + SEGMENTS), &check, 1, &event, 1,
+                   true, 0);
+    assert_int_equal(r.code, newest == 0 ? APPEND_ACCEPTED : APPEND_CONFLICT);
+    assert_int_equal(r.verdict_count, 1);
+    assert_int_equal(r.verdicts[0].actual, newest);
+    assert_int_equal(f->watch.counts.opens, f->watch.counts.log_opens);
+    return f->watch.counts.log_opens;
+}
+
+static void
+a_condition_that_names_tags_costs_the_same_in_a_long_log(void **state)
+{
+    struct fixture *f = *state;
+    struct span type = { "First", 5 };
+    struct span tags[2] = { { "rare", 4 }, { "all", 3 } };
+    struct query_item item = { &type, tags, 0, 1 };
+    uint64_t newest_rare = (SEGMENTS - 1) / RARE * RARE + 1;
+
+    /* One tag: its newest event, if there is one. */
+    assert_int_equal(segments_for(f, &item, 0, newest_rare), 1);
+    assert_int_equal(segments_for(f, &item, newest_rare, 0), 1);
+    tags[0] = (struct span){ "none", 4 };
+    assert_int_equal(segments_for(f, &item, 0, 0), 0);
+    /* A type, too: the rare events, back to the one that matches or the
+     * position. */
+    tags[0] = (struct span){ "rare", 4 };
+    item.type_count = 1;
+    assert_int_equal(segments_for(f, &item, 0, 1), 3);
+    item.tag_count = 2;
+    assert_int_equal(segments_for(f, &item, 0, 1), 3);
+    /* Its type has no event behind the position. */
+    assert_int_equal(segments_for(f, &item, 1, 0), 1);
+    /* Tags of half of all events: what lies behind the position is counted
+     * by halving, and the newest ones match. */
+    item.type_count = 0;
+    tags[0] = (struct span){ "odd", 3 };
+    assert_true(segments_for(f, &item, SEGMENTS / 2, SEGMENTS) <=
+                6 * LOG2_SEGMENTS);
+    assert_true(segments_for(f, &item, 2, SEGMENTS) <= 6 * LOG2_SEGMENTS);
+    assert_int_equal(segments_for(f, &item, 0, SEGMENTS), 0);
+}
+
 /* ---- reading all ------------------------------------------------------- */
 
 static void
@@ -270,6 +336,8 @@ main(void)
         cmocka_unit_test(a_reader_opens_the_last_segment),
         cmocka_unit_test(any_position_is_found_in_one_segment),
         cmocka_unit_test(any_time_is_found_by_halving),
+        cmocka_unit_test(
+            a_condition_that_names_tags_costs_the_same_in_a_long_log),
         cmocka_unit_test(an_id_is_looked_for_without_opening_segments_again),
         cmocka_unit_test(reading_all_holds_a_bounded_number_of_maps),
         cmocka_unit_test(verifying_holds_a_bounded_number_of_maps),
