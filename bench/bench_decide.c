@@ -6,7 +6,8 @@
  *   bench_decide [COMMITS [SAMPLES]]     200000 and 20000
  *
  * The log lies below TMPDIR and takes about 300 bytes per commit.  One in a
- * thousand command ids is no UUIDv7, so every segment holds some.
+ * thousand command ids is no UUIDv7, so every segment holds some, and one of
+ * the first is a UUIDv7 from the far future.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -23,6 +24,7 @@
 #define STREAMS 100000u
 #define FIRST_MS UINT64_C(1700000000000)
 #define WALKED 100u /* events that one of the conditions looks at */
+#define AHEAD 7u    /* the commit of a clock that is far ahead */
 
 struct bench {
     struct logfix fix;
@@ -72,7 +74,8 @@ id_with(uint64_t ms, uint64_t number, bool other)
 static struct uuid
 id_of(uint64_t i)
 {
-    return id_with(FIRST_MS + i / COMMITS_PER_MS, i, i % OTHER_IN == 0);
+    return id_with(i == AHEAD ? FIRST_MS << 4 : FIRST_MS + i / COMMITS_PER_MS,
+                   i, i % OTHER_IN == 0);
 }
 
 /* One that was never used, as if made when commit `i` was. */

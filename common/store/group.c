@@ -312,8 +312,10 @@ growing_add(struct growing *growing, const struct commit *commit,
 
     if (rc == 0)
         rc = id_set_add(&growing->ids, print, (uint32_t)offset);
-    if (rc == 0)
-        growing->commit_count++;
+    if (rc < 0)
+        return rc;
+    id_set_note(&growing->ids, commit->command_id, commit->time_us);
+    growing->commit_count++;
     return rc;
 }
 

@@ -22,7 +22,7 @@
  *    32     4  slot_count  a power of two
  *    36     4  count       of ids
  *    40    16  hash_key
- *    56     4  body_crc    CRC-32C of the slots
+ *    56     4  body_crc    CRC-32C of all behind the header
  *    60     4  crc         CRC-32C of [0, 60)
  */
 struct ids_header {
@@ -34,17 +34,30 @@ struct ids_header {
     struct le32 body_crc, crc;
 };
 
-_Static_assert(sizeof(struct ids_header) == 64, "format");
+/* Behind the slots: behind, about right, ahead. */
+struct span_disk {
+    struct le64 min_ms, max_ms;
+};
+
+#define SPANS 3u
+#define SPANS_LEN (SPANS * sizeof(struct span_disk))
+#define DAY_MS (24u * 60 * 60 * 1000)
+
+_Static_assert(sizeof(struct ids_header) == 64 && SPANS_LEN == 48, "format");
 _Static_assert(sizeof((struct id_set){ 0 }.hash_key) ==
                    crypto_shorthash_KEYBYTES,
                "key");
 
 /* ---- one set ----------------------------------------------------------- */
 
+static const struct id_spans no_spans = {
+    { { UINT64_MAX, 0 }, { UINT64_MAX, 0 }, { UINT64_MAX, 0 } }
+};
+
 void
 id_set_init(struct id_set *set, const uint8_t hash_key[16])
 {
-    *set = (struct id_set){ 0 };
+    *set = (struct id_set){ .spans = no_spans };
     if (hash_key != NULL)
         memcpy(set->hash_key, hash_key, sizeof set->hash_key);
     else
@@ -65,6 +78,7 @@ id_set_clear(struct id_set *set)
     if (set->count > 0)
         memset(set->slots, 0, set->slot_count * sizeof *set->slots);
     set->count = 0;
+    set->spans = no_spans;
 }
 
 uint32_t
@@ -120,6 +134,36 @@ id_set_add(struct id_set *set, uint32_t print, uint32_t offset)
           (uint64_t)print << 32 | offset / RECORD_UNIT);
     set->count++;
     return 0;
+}
+
+void
+id_set_note(struct id_set *set, struct uuid id, uint64_t commit_time_us)
+{
+    uint64_t now_ms = commit_time_us / 1000, time_ms;
+    struct id_span *span;
+
+    if (!uuid_time_ms(id, &time_ms))
+        return;
+    span = &set->spans.of[time_ms + DAY_MS < now_ms ? 0
+                              : time_ms <= now_ms + DAY_MS ? 1
+                                                           : 2];
+    if (time_ms < span->min_ms)
+        span->min_ms = time_ms;
+    if (time_ms > span->max_ms)
+        span->max_ms = time_ms;
+}
+
+bool
+id_spans_may_hold(const struct id_spans *spans, struct uuid id)
+{
+    uint64_t time_ms;
+
+    if (!uuid_time_ms(id, &time_ms))
+        return true;
+    for (uint32_t i = 0; i < SPANS; i++)
+        if (time_ms >= spans->of[i].min_ms && time_ms <= spans->of[i].max_ms)
+            return true;
+    return false;
 }
 
 bool
@@ -182,18 +226,23 @@ ids_write(const struct sys *sys, const char *dir, struct uuid log_id,
           struct err *err)
 {
     size_t body_len = set->slot_count * sizeof *set->slots;
+    struct span_disk spans[SPANS];
     struct ids_header h = {
         .magic = IDS_MAGIC,
         .log_id = log_id,
         .number = le64_of(number),
         .slot_count = le32_of(set->slot_count),
         .count = le32_of(set->count),
-        .body_crc = le32_of(crc32c(set->slots, body_len)),
     };
     char tmp[PATH_LEN_MAX], path[PATH_LEN_MAX];
     int fd, rc = ids_path(path, dir, first_position, ".ids");
 
+    for (uint32_t i = 0; i < SPANS; i++)
+        spans[i] = (struct span_disk){ le64_of(set->spans.of[i].min_ms),
+                                       le64_of(set->spans.of[i].max_ms) };
     memcpy(h.hash_key, set->hash_key, sizeof h.hash_key);
+    h.body_crc = le32_of(crc32c_more(crc32c(set->slots, body_len), spans,
+                                     sizeof spans));
     h.crc = le32_of(crc32c(&h, offsetof(struct ids_header, crc)));
     if (rc == 0)
         rc = ids_path(tmp, dir, first_position, ".ids.tmp");
@@ -205,6 +254,9 @@ ids_write(const struct sys *sys, const char *dir, struct uuid log_id,
     rc = sys_call(sys, write, fd, &h, sizeof h, 0);
     if (rc == 0)
         rc = sys_call(sys, write, fd, set->slots, body_len, sizeof h);
+    if (rc == 0)
+        rc = sys_call(sys, write, fd, spans, sizeof spans,
+                      sizeof h + body_len);
     if (rc == 0)
         rc = sys_call(sys, sync, fd);
     sys_call(sys, close, fd);
@@ -227,20 +279,23 @@ struct ids_file {
     bool in_memory; /* it could not be written: the set owns its slots */
 };
 
-/* What the header of a segment says of the ids before it, kept: there may be
- * more segments than the log keeps mapped. */
-struct header_times {
+/* Of a segment what its header says of the ids before it, and when its own are
+ * from.  It is kept, for there may be more segments than files can be mapped. */
+struct known_times {
     struct id_times before;
-    bool known;
+    bool before_known;
+    bool spans_known;
+    struct id_spans spans;
 };
 
 struct ids {
     struct evlog *log;
     struct ids_file *files;     /* files[i] belongs to segment i + 1 */
-    struct header_times *times; /* likewise */
+    struct known_times *times; /* likewise */
     uint64_t file_count;
     uint64_t map_count;
     uint64_t evict_next; /* round and round */
+    uint64_t searched;   /* sets */
 };
 
 int
@@ -282,6 +337,13 @@ ids_close(struct ids **ids)
     free(i);
 }
 
+/* Where the slots end in a file. */
+static size_t
+slots_end(uint32_t slot_count)
+{
+    return sizeof(struct ids_header) + slot_count * sizeof(uint64_t);
+}
+
 static bool
 ids_valid(const uint8_t *data, size_t len, struct uuid log_id, uint64_t number)
 {
@@ -295,9 +357,24 @@ ids_valid(const uint8_t *data, size_t len, struct uuid log_id, uint64_t number)
     slot_count = le32_get(h->slot_count);
     return slot_count >= IDS_SLOTS_MIN &&
         (slot_count & (slot_count - 1)) == 0 &&
-        len == sizeof *h + (size_t)slot_count * sizeof(uint64_t) &&
+        (len == slots_end(slot_count) ||
+         len == slots_end(slot_count) + SPANS_LEN) &&
         le32_get(h->count) <= slot_count / 2 &&
         le32_get(h->body_crc) == crc32c(data + sizeof *h, len - sizeof *h);
+}
+
+static void
+learn_spans(struct ids *ids, uint64_t number, const struct ids_file *file)
+{
+    const struct span_disk *spans =
+        (const void *)((const uint8_t *)file->data +
+                       slots_end(file->set.slot_count));
+    struct known_times *times = &ids->times[number - 1];
+
+    for (uint32_t i = 0; i < SPANS; i++)
+        times->spans.of[i] = (struct id_span){ le64_get(spans[i].min_ms),
+                                               le64_get(spans[i].max_ms) };
+    times->spans_known = true;
 }
 
 /* Maps the file; -CAIRN_ERECORD if it is not there or not valid. */
@@ -339,6 +416,8 @@ map_file(struct ids *ids, uint64_t number, struct err *err)
     file.set.slot_count = le32_get(h->slot_count);
     file.set.count = le32_get(h->count);
     memcpy(file.set.hash_key, h->hash_key, sizeof file.set.hash_key);
+    if (file.len > slots_end(file.set.slot_count))
+        learn_spans(ids, number, &file);
     ids->files[number - 1] = file;
     ids->map_count++;
     return 0;
@@ -371,6 +450,7 @@ ids_collect(struct evlog *log, uint64_t number, uint64_t end,
             if (rc < 0)
                 return err_sys(err, rc, "command ids");
             id_times_add(times, commit.command_id);
+            id_set_note(set, commit.command_id, commit.time_us);
             len = commit.commit_len;
         }
         at += len;
@@ -453,7 +533,7 @@ static int
 reserve(struct ids *ids, uint64_t number, struct err *err)
 {
     size_t more = (size_t)(number - ids->file_count);
-    struct header_times *times;
+    struct known_times *times;
     struct ids_file *files;
 
     files = reallocarray(ids->files, (size_t)number, sizeof *files);
@@ -470,22 +550,22 @@ reserve(struct ids *ids, uint64_t number, struct err *err)
     return 0;
 }
 
-/* What the header of a segment says. */
+/* What the header of a segment says of the ids before it. */
 static int
 times_before(struct ids *ids, uint64_t number, struct id_times *ret_before,
              struct err *err)
 {
-    struct header_times *times = &ids->times[number - 1];
+    struct known_times *times = &ids->times[number - 1];
     struct segment *segment;
 
-    if (!times->known) {
+    if (!times->before_known) {
         int rc = evlog_segment(ids->log, number, &segment, err);
 
         if (rc < 0)
             return rc;
         times->before = (struct id_times){ segment->info.ids_time_max_ms,
                                            segment->info.ids_other_count };
-        times->known = true;
+        times->before_known = true;
     }
     *ret_before = times->before;
     return 0;
@@ -525,6 +605,7 @@ ids_find(struct ids *ids, struct uuid id, uint64_t last, struct id_times times,
     int rc = last > ids->file_count ? reserve(ids, last, err) : 0;
 
     for (uint64_t number = last; rc == 0 && number > 0; number--) {
+        const struct known_times *known = &ids->times[number - 1];
         struct id_times before;
         struct ids_file *file;
         uint32_t print, probe = 0, offset;
@@ -538,9 +619,13 @@ ids_find(struct ids *ids, struct uuid id, uint64_t last, struct id_times times,
         if (!uuid_time_ms(id, &time_ms) &&
             before.other_count == times.other_count)
             continue; /* this segment has none of its sort */
+        times = before;
+        if (known->spans_known && !id_spans_may_hold(&known->spans, id))
+            continue;
         rc = ids_file(ids, number, &file, err);
         if (rc < 0)
             return rc;
+        ids->searched++;
         print = id_set_print(&file->set, id);
         while (id_set_candidate(&file->set, print, &probe, &offset)) {
             struct commit commit;
@@ -554,7 +639,12 @@ ids_find(struct ids *ids, struct uuid id, uint64_t last, struct id_times times,
                 return 1;
             }
         }
-        times = before;
     }
     return rc;
+}
+
+uint64_t
+ids_searched(const struct ids *ids)
+{
+    return ids->searched;
 }

@@ -10,13 +10,18 @@
  * A new id need not be looked for everywhere.  Every segment header says how
  * late a UUIDv7 command id before it was, and how many ids were no UUIDv7; so
  * the search goes back from the newest segment only as far as the id can lie.
- * For the UUIDv7 of an honest clock that is the newest segment.  No clock is
- * trusted for the outcome, only for the cost.
+ * For the UUIDv7 of an honest clock that is the newest segment.  On the way a
+ * segment is passed by if the times of its UUIDv7 ids are others.  No clock is
+ * trusted for the outcome, only for the cost; and so that one wrong clock does
+ * not spoil the others' cost, what is far from the time of its commit is kept
+ * apart.
  *
  *   file  DIR/NNNNNNNNNNNNNNNNNNNN.ids
  *   off  size  field
  *     0    64  struct ids_header
  *    64   8*n  slots: hash in the high 32 bits, offset / 8 in the low; 0 empty
+ *          48  three times struct span_disk; files that were made before they
+ *              came into being end here
  *
  * Threads:  as the evlog that it reads; ids_write() may run in another thread
  *           on a set that nobody changes.
@@ -26,11 +31,24 @@
 
 #include "store/evlog.h"
 
+/* From the least to the greatest time of some UUIDv7 ids; without any the
+ * least is UINT64_MAX. */
+struct id_span {
+    uint64_t min_ms, max_ms;
+};
+
+/* Of those that are more than a day behind their commit, those that are about
+ * right, and those that are more than a day ahead. */
+struct id_spans {
+    struct id_span of[3];
+};
+
 /* Commands of one segment, or of one group. */
 struct id_set {
     uint64_t *slots; /* NULL while empty */
     uint32_t slot_count, count;
     uint8_t hash_key[16];
+    struct id_spans spans; /* of what id_set_note() was told */
 };
 
 /* Of the commands in some segments: what a segment header keeps. */
@@ -52,6 +70,12 @@ uint32_t id_set_print(const struct id_set *set, struct uuid id);
 
 /* Adds the print of a commit's id at `offset`, a multiple of 8; -ENOMEM. */
 int id_set_add(struct id_set *set, uint32_t print, uint32_t offset);
+
+/* Notes when a commit says that its id was made, beside its own time. */
+void id_set_note(struct id_set *set, struct uuid id, uint64_t commit_time_us);
+
+/* Whether a UUIDv7 can be in a set; any other id always can. */
+bool id_spans_may_hold(const struct id_spans *spans, struct uuid id);
 
 /*
  * Looks for the commits whose id may have this print: *probe begins at 0;
@@ -85,6 +109,9 @@ void ids_close(struct ids **ids);
  */
 int ids_find(struct ids *ids, struct uuid id, uint64_t last,
              struct id_times times, uint64_t *ret_address, struct err *err);
+
+/* Sets that ids_find() has looked into so far. */
+uint64_t ids_searched(const struct ids *ids);
 
 /*
  * Makes the file of a sealed segment if there is none; ids_find() would do it,

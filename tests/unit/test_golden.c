@@ -6,6 +6,7 @@
  */
 #include "lib/cmocka.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,16 +16,20 @@
 #include "lib/logfix.h"
 #include "lib/tmpdir.h"
 #include "lib/watchsys.h"
+#include "store/ids.h"
 #include "store/verify.h"
 
 #define GOLDEN "tests/data/format-1"
+#define WITH_TIMES "tests/data/format-1-times" /* ids, as they are made now */
 #define BEGAN_US UINT64_C(1700000000000000)
 
-static const char *const files[] = {
-    "00000000000000000001.log",
-    "00000000000000000001.ids",
-    "00000000000000000025.log",
-    "table.1",
+static const struct {
+    const char *golden, *name;
+} files[] = {
+    { GOLDEN, "00000000000000000001.log" },
+    { WITH_TIMES, "00000000000000000001.ids" },
+    { GOLDEN, "00000000000000000025.log" },
+    { GOLDEN, "table.1" },
 };
 
 static struct uuid
@@ -94,17 +99,17 @@ make_log(struct logfix *fix, struct watchsys *watch)
 }
 
 static void
-compare(const char *dir, const char *name)
+compare(const char *dir, const char *golden_dir, const char *name)
 {
     size_t len, golden_len;
     uint8_t *made = file_read(tmpdir_path(dir, name), &len);
     uint8_t *golden;
 
     if (getenv("UPDATE") != NULL) {
-        (void)mkdir(GOLDEN, 0777);
-        file_write(tmpdir_path(GOLDEN, name), made, len);
+        (void)mkdir(golden_dir, 0777);
+        file_write(tmpdir_path(golden_dir, name), made, len);
     }
-    golden = file_read(tmpdir_path(GOLDEN, name), &golden_len);
+    golden = file_read(tmpdir_path(golden_dir, name), &golden_len);
     assert_int_equal(len, golden_len);
     for (size_t i = 0; i < len; i++)
         if (made[i] != golden[i])
@@ -123,7 +128,7 @@ what_is_written_is_format_1_byte_for_byte(void **state)
     (void)state;
     make_log(&fix, &watch);
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
-        compare(logfix_dir(&fix), files[i]);
+        compare(logfix_dir(&fix), files[i].golden, files[i].name);
     logfix_close(&fix);
     watchsys_end(&watch);
 }
@@ -158,12 +163,42 @@ format_1_is_read_and_found_whole(void **state)
     assert_false(report.unfinished);
 }
 
+/* A file of ids of that time says nothing of their times. */
+static void
+ids_of_format_1_are_found(void **state)
+{
+    const struct id_times times = { UINT64_MAX, 0 };
+    struct watchsys watch;
+    struct evlog *log;
+    struct ids *ids;
+    struct err err;
+    uint64_t address;
+
+    (void)state;
+    watchsys_begin(&watch, &sys_real);
+    watchsys_fail(&watch, "rename", NULL, -EROFS);
+    assert_int_equal(evlog_open(&watch.sys, GOLDEN, &log, &err), 0);
+    assert_int_equal(ids_open(log, &ids, &err), 0);
+    watch.counts.renames = watch.counts.opens = 0;
+    for (uint8_t number = 1; number <= 9; number++)
+        assert_int_equal(
+            ids_find(ids, command_id(number), 1, times, &address, &err), 1);
+    assert_int_equal(ids_find(ids, command_id(99), 1, times, &address, &err),
+                     0);
+    assert_int_equal(watch.counts.opens, 2); /* the segment and its ids */
+    assert_int_equal(watch.counts.renames, 0);
+    ids_close(&ids);
+    evlog_close(&log);
+    watchsys_end(&watch);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_written_is_format_1_byte_for_byte),
         cmocka_unit_test(format_1_is_read_and_found_whole),
+        cmocka_unit_test(ids_of_format_1_are_found),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -126,6 +126,44 @@ times_tell_whether_an_id_can_be_there(void **state)
     assert_false(id_times_may_hold(&times, uuid_v7(1001)));
 }
 
+static void
+times_far_from_those_of_the_commits_are_kept_apart(void **state)
+{
+    static const uint64_t now_ms = 1700000000000, day = 24u * 3600 * 1000;
+    struct id_set set;
+
+    (void)state;
+    id_set_init(&set, NULL);
+    assert_false(id_spans_may_hold(&set.spans, uuid_v7(0)));
+    assert_true(id_spans_may_hold(&set.spans, uuid_v4()));
+    id_set_note(&set, uuid_v4(), now_ms * 1000);
+    assert_false(id_spans_may_hold(&set.spans, uuid_v7(now_ms)));
+    id_set_note(&set, uuid_v7(now_ms - day), now_ms * 1000);
+    id_set_note(&set, uuid_v7(now_ms + day), now_ms * 1000);
+    id_set_note(&set, uuid_v7(now_ms - day - 1000), now_ms * 1000);
+    id_set_note(&set, uuid_v7(now_ms - day - 1500), now_ms * 1000);
+    id_set_note(&set, uuid_v7(now_ms + day + 1000), now_ms * 1000);
+    id_set_note(&set, uuid_v7((UINT64_C(1) << 48) - 1), now_ms * 1000);
+    for (int i = 0; i < 3; i++) {
+        static const struct {
+            int64_t from, to;
+        } held[] = { { -1500, -1000 },
+                     { 0, 2 * (int64_t)day },
+                     { 2 * (int64_t)day + 1000, INT64_C(1) << 47 } };
+        uint64_t from = now_ms - day + (uint64_t)held[i].from;
+        uint64_t to = now_ms - day + (uint64_t)held[i].to;
+
+        assert_false(id_spans_may_hold(&set.spans, uuid_v7(from - 1)));
+        assert_true(id_spans_may_hold(&set.spans, uuid_v7(from)));
+        assert_true(id_spans_may_hold(&set.spans, uuid_v7(to)));
+        if (i < 2)
+            assert_false(id_spans_may_hold(&set.spans, uuid_v7(to + 1)));
+    }
+    id_set_clear(&set);
+    assert_false(id_spans_may_hold(&set.spans, uuid_v7(now_ms)));
+    id_set_free(&set);
+}
+
 /* ---- a log of many segments -------------------------------------------- */
 
 #define COMMITS 120
@@ -465,6 +503,104 @@ a_file_is_only_read_while_its_segment_is_sealed(void **state)
     assert_non_null(strstr(f->err.text, "not sealed"));
 }
 
+/* ---- clocks ------------------------------------------------------------ */
+
+#define AHEAD 3   /* the commit of a clock that is far ahead */
+#define BEHIND 50 /* and of one that is far behind */
+#define BEGAN_MS UINT64_C(1700000000000)
+
+/* A commit every minute, nearly all with the time that it is. */
+static int
+setup_clocks(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    struct watchsys watch;
+    char *data = malloc(5001);
+    struct event_text text = { "s", "T", data, NULL, { NULL } };
+
+    memset(data, 'd', 5000);
+    data[5000] = '\0';
+    watchsys_begin(&watch, &sys_real);
+    watch.now_us = BEGAN_MS * 1000;
+    logfix_open(&f->fix, &watch.sys, &options);
+    for (uint64_t i = 0; i < COMMITS; i++) {
+        watch.now_us = (BEGAN_MS + i * 60000) * 1000;
+        f->id[i] = uuid_v7(i == AHEAD ? (UINT64_C(1) << 48) - 1
+                               : i == BEHIND ? 7
+                                             : BEGAN_MS + i * 60000);
+        (void)logfix_append(&f->fix, f->id[i], NULL, 0, &text, 1);
+        logfix_sync(&f->fix);
+    }
+    free(data);
+    logfix_stop(&f->fix);
+    watchsys_end(&watch);
+    open_ids(f);
+    *state = f;
+    return f->last < 8 ? -1 : 0;
+}
+
+/* How many sets are searched for an id. */
+static uint64_t
+searched(struct fixture *f, struct uuid id, int found)
+{
+    uint64_t before = ids_searched(f->ids), address;
+
+    assert_int_equal(find(f, id, &address), found);
+    return ids_searched(f->ids) - before;
+}
+
+static void
+a_wrong_clock_spoils_the_cost_of_no_other(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t now_ms = BEGAN_MS + COMMITS * 60000;
+
+    /* The headers say that it could be anywhere: the first look learns. */
+    assert_int_equal(searched(f, uuid_v7(now_ms), 0), f->last);
+    for (uint64_t i = 0; i < 10; i++) {
+        assert_int_equal(searched(f, uuid_v7(now_ms + i), 0), 0);
+        assert_int_equal(searched(f, uuid_v7(i * 1000000), 0), 0);
+        assert_int_equal(searched(f, uuid_v7(now_ms << 3), 0), 0);
+    }
+    for (uint64_t i = 0; i + 1 < evlog_segment_first(f->log, f->last + 1); i++)
+        assert_int_equal(searched(f, f->id[i], 1), 1);
+    /* One in the middle of a segment's, that is not there. */
+    assert_int_equal(searched(f, uuid_v7(BEGAN_MS + 5 * 60000 + 1), 0), 1);
+    find_all(f);
+}
+
+static void
+a_file_without_times_is_searched_for_all_ids(void **state)
+{
+    struct fixture *f = *state;
+    size_t len, again;
+    uint8_t *bytes = file_read(ids_file_of(f, 2), &len), *kept;
+    uint64_t now_ms = BEGAN_MS + COMMITS * 60000;
+
+    reseal_ids(bytes, len - 48);
+    file_write(ids_file_of(f, 2), bytes, len - 48);
+    close_ids(f);
+    open_ids(f);
+    (void)searched(f, uuid_v7(now_ms), 0);
+    assert_int_equal(searched(f, uuid_v7(now_ms), 0), 1);
+    find_all(f);
+    kept = file_read(ids_file_of(f, 2), &again); /* it was good enough */
+    assert_int_equal(again, len - 48);
+    assert_memory_equal(kept, bytes, again);
+    free(kept);
+    /* Made again, it has them. */
+    assert_int_equal(unlink(ids_file_of(f, 2)), 0);
+    close_ids(f);
+    open_ids(f);
+    (void)searched(f, uuid_v7(now_ms), 0);
+    assert_int_equal(searched(f, uuid_v7(now_ms), 0), 0);
+    kept = file_read(ids_file_of(f, 2), &again);
+    assert_int_equal(again, len);
+    assert_memory_equal(kept + len - 48, bytes + len - 48, 48);
+    free(kept);
+    free(bytes);
+}
+
 int
 main(void)
 {
@@ -475,6 +611,7 @@ main(void)
         cmocka_unit_test(the_largest_offset_of_a_segment_fits),
         cmocka_unit_test(clearing_empties_it_and_keeps_the_memory),
         cmocka_unit_test(times_tell_whether_an_id_can_be_there),
+        cmocka_unit_test(times_far_from_those_of_the_commits_are_kept_apart),
         TEST(every_command_is_found_and_no_other),
         TEST(a_new_id_of_an_honest_clock_opens_no_file),
         TEST(an_id_of_a_clock_behind_opens_the_files_since_then),
@@ -485,6 +622,11 @@ main(void)
         TEST(a_set_that_cannot_be_written_stays_in_memory),
         TEST(damage_in_the_log_is_no_miss),
         TEST(a_file_is_only_read_while_its_segment_is_sealed),
+        cmocka_unit_test_setup_teardown(
+            a_wrong_clock_spoils_the_cost_of_no_other, setup_clocks, teardown),
+        cmocka_unit_test_setup_teardown(
+            a_file_without_times_is_searched_for_all_ids, setup_clocks,
+            teardown),
     };
 #undef TEST
 
