@@ -191,13 +191,15 @@ check_condition(const struct wire_check *c, uint32_t number,
 {
     enum answer_code code;
 
-    if (c->expect == WIRE_EXPECT_NO_EVENT)
+    if (c->expect == WIRE_EXPECT_NO_EVENT) {
+        size->items++; /* showing what is in its way costs a search, too */
         return c->item_count == 0
-            ? ANSWER_ACCEPTED
+            ? check_size(size, limits, number, reason)
             : refuse(reason, ANSWER_INVALID,
                      "check %u: items: where no event at all may be there are "
                      "none",
                      number);
+    }
     if (c->item_count == 0)
         return refuse(reason, ANSWER_INVALID,
                       "check %u: items: there are none; that no event at all "
