@@ -179,19 +179,41 @@ def subscribe(client, course, student, limit=5):
     return decide(client, items, rule)
 
 
+def define(client, course, seats):
+    return decide(
+        client, [(["CourseDefined"], [f"course:{course}"])],
+        lambda events: "there is one already" if events else
+        [fact("CourseDefined", [f"course:{course}"], seats=seats)])
+
+
+def change(client, course, seats):
+    def rule(events):
+        if not events:
+            return "no such course"
+        if data(events[-1])["seats"] == seats:
+            return "so it is"
+        return [fact("CapacityChanged", [f"course:{course}"], seats=seats)]
+    return decide(client, [(["CourseDefined", "CapacityChanged"],
+                            [f"course:{course}"])], rule)
+
+
 def course_subscriptions():
     client = RUN.client
-    for course, seats in (("c1", 3), ("c2", 10)):
-        client.append(wire.Command([fact("CourseDefined", [f"course:{course}"],
-                                         seats=seats)]))
+    equal(change(client, "c1", 4), "no such course", "before it is defined")
+    equal([define(client, c, seats) for c, seats in
+           (("c1", 3), ("c2", 10), ("c1", 7))],
+          [None, None, "there is one already"], "courses")
+    said = together(8, lambda c, i: define(c, "c3", i))
+    equal(sorted(said, key=str), [None] + ["there is one already"] * 7,
+          "all define one")
     equal(subscribe(client, "c0", "s1"), "no such course", "an unknown course")
     equal(subscribe(client, "c1", "s1"), None, "the first seat")
     equal(subscribe(client, "c1", "s1"), "already there", "twice")
     equal(subscribe(client, "c1", "s2"), None, "the second seat")
     equal(subscribe(client, "c1", "s3"), None, "the third seat")
     equal(subscribe(client, "c1", "s4"), "full", "a fourth")
-    client.append(wire.Command([fact("CapacityChanged", ["course:c1"],
-                                     seats=4)]))
+    equal([change(client, "c1", 3), change(client, "c1", 4)],
+          ["so it is", None], "the capacity")
     equal(subscribe(client, "c1", "s4"), None, "after it has grown")
     equal(subscribe(client, "c2", "s4", limit=1), "too many courses",
           "a student's limit")
@@ -221,7 +243,9 @@ def twenty_writers_on_one_position_of_which_one_succeeds():
           {winner.first}, "whom they name")
 
 
-def register(client, name):
+def register(client, name, later=0):
+    """A name is kept for three days after its account was closed; `later`
+    days pass before this is asked."""
     items = [(["Registered", "Closed", "Renamed"], [f"name:{name}"])]
 
     def rule(events):
@@ -230,7 +254,7 @@ def register(client, name):
             if e["type"] == "Renamed":
                 taken = data(e)["to"] == name
             else:
-                taken = e["type"] == "Registered"
+                taken = e["type"] == "Registered" or later <= 3
         return "taken" if taken else [fact("Registered", [f"name:{name}"],
                                            name=name)]
     return decide(client, items, rule)
@@ -245,7 +269,8 @@ def a_unique_username():
     equal(register(client, "eva"), "taken", "the new name")
     equal(register(client, "ada"), None, "the old name is free")
     client.append(wire.Command([fact("Closed", ["name:ada"])]))
-    equal(register(client, "ada"), None, "the name of a closed account")
+    equal(register(client, "ada", 3), "taken", "three days after it was closed")
+    equal(register(client, "ada", 4), None, "and the day after")
     said = together(8, lambda c, i: register(c, "bob"))
     equal(sorted(said, key=str), [None] + ["taken"] * 7, "all want bob")
 
@@ -265,26 +290,38 @@ def invoice_numbers_without_gaps():
 
 
 def an_opt_in_token():
-    client, token = RUN.client, "4711"
+    """It belongs to an address, is good for an hour, and once."""
+    client = RUN.client
 
-    def confirm():
+    def confirm(mail, token, minutes=0):
         def rule(events):
             kinds = [e["type"] for e in events]
             if "SignUpStarted" not in kinds:
                 return "no such token"
             if "SignUpConfirmed" in kinds:
                 return "used"
-            start = events[kinds.index("SignUpStarted")]
-            return [fact("SignUpConfirmed", start["tags"],
-                         name=data(start)["name"])]
+            if minutes > 60:
+                return "expired"
+            return [fact("SignUpConfirmed", events[0]["tags"],
+                         name=data(events[0])["name"])]
         return decide(client, [(["SignUpStarted", "SignUpConfirmed"],
-                                [f"token:{token}"])], rule)
-    equal(confirm(), "no such token", "before it was sent")
-    client.append(wire.Command([fact("SignUpStarted", [f"token:{token}",
-                                                       "mail:a@b"],
-                                     name="a")]))
-    equal(confirm(), None, "the first time")
-    equal(confirm(), "used", "the second time")
+                                [f"mail:{mail}", f"token:{token}"])], rule)
+
+    def start(mail, token):
+        client.append(wire.Command([fact(
+            "SignUpStarted", [f"token:{token}", f"mail:{mail}"], name=mail)]))
+    equal(confirm("a", 1), "no such token", "before it was sent")
+    start("a", 1)
+    start("b", 2)
+    equal(confirm("a", 2), "no such token", "the token of another")
+    equal(confirm("b", 2, 61), "expired", "too late")
+    equal(confirm("a", 1, 60), None, "the first time")
+    equal(confirm("a", 1), "used", "the second time")
+    said = together(8, lambda c, i: c.append(wire.Command(
+        [fact("SignUpConfirmed", ["token:2", "mail:b"])],
+        [wire.Condition([(["SignUpConfirmed"], ["mail:b", "token:2"])])]
+    ))[0].code)
+    equal(sorted(said), ["accepted"] + ["conflict"] * 7, "all at once")
 
 
 def a_dynamic_price():
@@ -343,6 +380,18 @@ def an_event_sourced_aggregate():
         [(stream, wire.EXACT, 1)]))[0].code)
     equal(sorted(said), ["accepted"] + ["conflict"] * 7, "withdrawals")
     equal(add(-1), "not enough", "afterwards")
+
+    def take(client, amount):
+        """The same without a stream: the events that a tag holds together."""
+        return decide(
+            client, [([], ["account:8"])],
+            lambda events: [fact("Moved", ["account:8"], amount=-amount)]
+            if sum(data(e)["amount"] for e in events) >= amount
+            else "not enough")
+    client.append(wire.Command([fact("Moved", ["account:8"], amount=500)]))
+    said = together(8, lambda c, i: take(c, 100))
+    equal(sorted(said, key=str), [None] * 5 + ["not enough"] * 3,
+          "withdrawals by tag")
 
 
 def a_duplicate_submission():
