@@ -616,6 +616,15 @@ def the_command_takes_and_explains_conditions():
                    "cli-1", "T", code=3)
     expect(b'in the way: {"position":' in done.stderr, done.stderr)
 
+    done = p.cairn("append", "--fail-if", "tags=cli:1", "--expect", "1",
+                   "--dry-run", "cli-1", "T", code=3)
+    said = done.stdout.decode().splitlines()
+    expect(said[0] == "would be a conflict" and
+           said[1].startswith("  fails  check 0: the event at position") and
+           said[2].startswith("  holds  check 1: the stream 'cli-1' is at"),
+           said)
+    equal(p.json("read", "cli-1")[-1]["version"], 1, "what is stored")
+
     line = {"stream": "cli-3", "type": "T", "command": str(uuid.uuid4()),
             "fail_if": [{"items": [{"tags": ["cli:3"]}]},
                         {"items": [{"types": ["T 1, or 2"]}], "after": at}]}
