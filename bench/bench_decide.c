@@ -232,6 +232,20 @@ measure(struct bench *b, uint64_t samples)
            usage.ru_maxrss / 1024);
 }
 
+/* The first look into the files of ids, which a start does not read. */
+static void
+measure_start(struct bench *b)
+{
+    struct append_result result;
+
+    logfix_stop(&b->fix);
+    must(b, logfix_reopen(&b->fix));
+    printf("after a start\n  %-46s %8.2f us\n", kind_names[NEW],
+           send_kind(b, NEW, &result) * 1e6);
+    printf("  %-46s %8.2f us\n", kind_names[NEW_OTHER],
+           send_kind(b, NEW_OTHER, &result) * 1e6);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -250,6 +264,7 @@ main(int argc, char **argv)
         fill(&b, commits / part);
         measure(&b, samples);
     }
+    measure_start(&b);
     logfix_close(&b.fix);
     return 0;
 }

@@ -11,7 +11,6 @@
 #include "base/crc32c.h"
 
 #define IDS_MAGIC "CAIRNIDS"
-#define IDS_SLOTS_MIN 64u
 #define IDS_MAPS_MAX 8192u /* files mapped at a time: 1 TiB of log by default */
 
 /*
@@ -22,7 +21,7 @@
  *    32     4  slot_count  a power of two
  *    36     4  count       of ids
  *    40    16  hash_key
- *    56     4  body_crc    CRC-32C of all behind the header
+ *    56     4  body_crc    CRC-32C of the tail; if there is none, of the slots
  *    60     4  crc         CRC-32C of [0, 60)
  */
 struct ids_header {
@@ -34,178 +33,24 @@ struct ids_header {
     struct le32 body_crc, crc;
 };
 
-/* Behind the slots: behind, about right, ahead. */
 struct span_disk {
     struct le64 min_ms, max_ms;
 };
 
-#define SPANS 3u
-#define SPANS_LEN (SPANS * sizeof(struct span_disk))
-#define DAY_MS (24u * 60 * 60 * 1000)
+#define PAGE_SLOTS 512u
 
-_Static_assert(sizeof(struct ids_header) == 64 && SPANS_LEN == 48, "format");
-_Static_assert(sizeof((struct id_set){ 0 }.hash_key) ==
-                   crypto_shorthash_KEYBYTES,
-               "key");
-
-/* ---- one set ----------------------------------------------------------- */
-
-static const struct id_spans no_spans = {
-    { { UINT64_MAX, 0 }, { UINT64_MAX, 0 }, { UINT64_MAX, 0 } }
+/*
+ *   off  size  field
+ *     0    48  spans     of ids behind, about right, ahead
+ *    48   4*p  page_crc  CRC-32C of each 512 slots, the last may be fewer
+ */
+struct ids_tail {
+    struct span_disk spans[ID_SPANS];
+    struct le32 page_crc[];
 };
 
-void
-id_set_init(struct id_set *set, const uint8_t hash_key[16])
-{
-    *set = (struct id_set){ .spans = no_spans };
-    if (hash_key != NULL)
-        memcpy(set->hash_key, hash_key, sizeof set->hash_key);
-    else
-        randombytes_buf(set->hash_key, sizeof set->hash_key);
-}
-
-void
-id_set_free(struct id_set *set)
-{
-    free(set->slots);
-    set->slots = NULL;
-    set->slot_count = set->count = 0;
-}
-
-void
-id_set_clear(struct id_set *set)
-{
-    if (set->count > 0)
-        memset(set->slots, 0, set->slot_count * sizeof *set->slots);
-    set->count = 0;
-    set->spans = no_spans;
-}
-
-uint32_t
-id_set_print(const struct id_set *set, struct uuid id)
-{
-    uint64_t hash;
-
-    (void)crypto_shorthash((uint8_t *)&hash, id.b, sizeof id.b, set->hash_key);
-    return (uint32_t)(hash >> 32);
-}
-
-/* Where the hash of an id lies in a slot, and where its search begins: the
- * fingerprint must hold the bits that place it, so that a set can grow. */
-static void
-place(uint64_t *slots, uint32_t slot_count, uint64_t slot)
-{
-    uint32_t mask = slot_count - 1;
-    uint32_t i = (uint32_t)(slot >> 32) & mask;
-
-    while (slots[i] != 0)
-        i = (i + 1) & mask;
-    slots[i] = slot;
-}
-
-static int
-grow(struct id_set *set)
-{
-    uint32_t slot_count =
-        set->slot_count == 0 ? IDS_SLOTS_MIN : set->slot_count * 2;
-    uint64_t *slots = calloc(slot_count, sizeof *slots);
-
-    if (slots == NULL)
-        return -ENOMEM;
-    for (uint32_t i = 0; i < set->slot_count; i++)
-        if (set->slots[i] != 0)
-            place(slots, slot_count, set->slots[i]);
-    free(set->slots);
-    set->slots = slots;
-    set->slot_count = slot_count;
-    return 0;
-}
-
-int
-id_set_add(struct id_set *set, uint32_t print, uint32_t offset)
-{
-    if (set->count >= set->slot_count / 2) {
-        int rc = grow(set);
-
-        if (rc < 0)
-            return rc;
-    }
-    place(set->slots, set->slot_count,
-          (uint64_t)print << 32 | offset / RECORD_UNIT);
-    set->count++;
-    return 0;
-}
-
-void
-id_set_note(struct id_set *set, struct uuid id, uint64_t commit_time_us)
-{
-    uint64_t now_ms = commit_time_us / 1000, time_ms;
-    struct id_span *span;
-
-    if (!uuid_time_ms(id, &time_ms))
-        return;
-    span = &set->spans.of[time_ms + DAY_MS < now_ms ? 0
-                              : time_ms <= now_ms + DAY_MS ? 1
-                                                           : 2];
-    if (time_ms < span->min_ms)
-        span->min_ms = time_ms;
-    if (time_ms > span->max_ms)
-        span->max_ms = time_ms;
-}
-
-bool
-id_spans_may_hold(const struct id_spans *spans, struct uuid id)
-{
-    uint64_t time_ms;
-
-    if (!uuid_time_ms(id, &time_ms))
-        return true;
-    for (uint32_t i = 0; i < SPANS; i++)
-        if (time_ms >= spans->of[i].min_ms && time_ms <= spans->of[i].max_ms)
-            return true;
-    return false;
-}
-
-bool
-id_set_candidate(const struct id_set *set, uint32_t print, uint32_t *probe,
-                 uint32_t *ret_offset)
-{
-    uint32_t mask = set->slot_count - 1;
-
-    if (set->count == 0)
-        return false;
-    while (*probe < set->slot_count) {
-        uint64_t slot = set->slots[(print + (*probe)++) & mask];
-
-        if (slot == 0)
-            return false;
-        if (slot >> 32 == print) {
-            *ret_offset = (uint32_t)slot * RECORD_UNIT;
-            return true;
-        }
-    }
-    return false;
-}
-
-void
-id_times_add(struct id_times *times, struct uuid id)
-{
-    uint64_t time_ms;
-
-    if (!uuid_time_ms(id, &time_ms))
-        times->other_count++;
-    else if (time_ms > times->time_max_ms)
-        times->time_max_ms = time_ms;
-}
-
-bool
-id_times_may_hold(const struct id_times *times, struct uuid id)
-{
-    uint64_t time_ms;
-
-    return uuid_time_ms(id, &time_ms) ? time_ms <= times->time_max_ms
-                                      : times->other_count > 0;
-}
+_Static_assert(sizeof(struct ids_header) == 64 && sizeof(struct ids_tail) == 48,
+               "format");
 
 /* ---- files ------------------------------------------------------------- */
 
@@ -220,13 +65,72 @@ ids_path(char path[PATH_LEN_MAX], const char *dir, uint64_t first_position,
     return store_path(path, dir, name);
 }
 
+static size_t
+page_count(uint32_t slot_count)
+{
+    return (slot_count + PAGE_SLOTS - 1) / PAGE_SLOTS;
+}
+
+static size_t
+tail_len(uint32_t slot_count)
+{
+    return sizeof(struct ids_tail) +
+        page_count(slot_count) * sizeof(struct le32);
+}
+
+static uint32_t
+page_crc(const struct id_set *set, size_t page)
+{
+    size_t first = page * PAGE_SLOTS, count = set->slot_count - first;
+
+    if (count > PAGE_SLOTS)
+        count = PAGE_SLOTS;
+    return crc32c(set->slots + first, count * sizeof *set->slots);
+}
+
+static struct ids_tail *
+tail_make(const struct id_set *set)
+{
+    struct ids_tail *tail = malloc(tail_len(set->slot_count));
+
+    if (tail == NULL)
+        return NULL;
+    for (uint32_t i = 0; i < ID_SPANS; i++)
+        tail->spans[i] = (struct span_disk){ le64_of(set->spans.of[i].min_ms),
+                                             le64_of(set->spans.of[i].max_ms) };
+    for (size_t page = 0; page < page_count(set->slot_count); page++)
+        tail->page_crc[page] = le32_of(page_crc(set, page));
+    return tail;
+}
+
+/* Writes header, slots and tail to a new file. */
+static int
+write_parts(const struct sys *sys, const char *path, const struct ids_header *h,
+            const struct id_set *set, const struct ids_tail *tail)
+{
+    size_t slots_len = set->slot_count * sizeof *set->slots;
+    int rc, fd = sys_call(sys, open, path, SYS_CREATE);
+
+    if (fd < 0)
+        return fd;
+    rc = sys_call(sys, write, fd, h, sizeof *h, 0);
+    if (rc == 0)
+        rc = sys_call(sys, write, fd, set->slots, slots_len, sizeof *h);
+    if (rc == 0)
+        rc = sys_call(sys, write, fd, tail, tail_len(set->slot_count),
+                      sizeof *h + slots_len);
+    if (rc == 0)
+        rc = sys_call(sys, sync, fd);
+    sys_call(sys, close, fd);
+    return rc;
+}
+
 int
 ids_write(const struct sys *sys, const char *dir, struct uuid log_id,
           uint64_t number, uint64_t first_position, const struct id_set *set,
           struct err *err)
 {
-    size_t body_len = set->slot_count * sizeof *set->slots;
-    struct span_disk spans[SPANS];
+    struct ids_tail *tail;
     struct ids_header h = {
         .magic = IDS_MAGIC,
         .log_id = log_id,
@@ -235,31 +139,20 @@ ids_write(const struct sys *sys, const char *dir, struct uuid log_id,
         .count = le32_of(set->count),
     };
     char tmp[PATH_LEN_MAX], path[PATH_LEN_MAX];
-    int fd, rc = ids_path(path, dir, first_position, ".ids");
+    int rc = ids_path(path, dir, first_position, ".ids");
 
-    for (uint32_t i = 0; i < SPANS; i++)
-        spans[i] = (struct span_disk){ le64_of(set->spans.of[i].min_ms),
-                                       le64_of(set->spans.of[i].max_ms) };
-    memcpy(h.hash_key, set->hash_key, sizeof h.hash_key);
-    h.body_crc = le32_of(crc32c_more(crc32c(set->slots, body_len), spans,
-                                     sizeof spans));
-    h.crc = le32_of(crc32c(&h, offsetof(struct ids_header, crc)));
     if (rc == 0)
         rc = ids_path(tmp, dir, first_position, ".ids.tmp");
     if (rc < 0)
         return err_sys(err, rc, "%s", dir);
-    fd = sys_call(sys, open, tmp, SYS_CREATE);
-    if (fd < 0)
-        return err_sys(err, fd, "cannot create %s", tmp);
-    rc = sys_call(sys, write, fd, &h, sizeof h, 0);
-    if (rc == 0)
-        rc = sys_call(sys, write, fd, set->slots, body_len, sizeof h);
-    if (rc == 0)
-        rc = sys_call(sys, write, fd, spans, sizeof spans,
-                      sizeof h + body_len);
-    if (rc == 0)
-        rc = sys_call(sys, sync, fd);
-    sys_call(sys, close, fd);
+    tail = tail_make(set);
+    if (tail == NULL)
+        return err_sys(err, -ENOMEM, "command ids");
+    memcpy(h.hash_key, set->hash_key, sizeof h.hash_key);
+    h.body_crc = le32_of(crc32c(tail, tail_len(set->slot_count)));
+    h.crc = le32_of(crc32c(&h, offsetof(struct ids_header, crc)));
+    rc = write_parts(sys, tmp, &h, set, tail);
+    free(tail);
     if (rc == 0)
         rc = sys_call(sys, rename, tmp, path);
     if (rc == 0)
@@ -276,6 +169,8 @@ struct ids_file {
     void *data; /* NULL: not mapped */
     size_t len;
     struct id_set set;
+    const struct ids_tail *tail; /* NULL: all of the slots have been checked */
+    uint64_t *checked;           /* a bit for each page that has been */
     bool in_memory; /* it could not be written: the set owns its slots */
 };
 
@@ -290,7 +185,7 @@ struct known_times {
 
 struct ids {
     struct evlog *log;
-    struct ids_file *files;     /* files[i] belongs to segment i + 1 */
+    struct ids_file *files;    /* files[i] belongs to segment i + 1 */
     struct known_times *times; /* likewise */
     uint64_t file_count;
     uint64_t map_count;
@@ -319,6 +214,7 @@ forget_file(struct ids *ids, struct ids_file *file)
     }
     if (file->in_memory)
         id_set_free(&file->set);
+    free(file->checked);
     *file = (struct ids_file){ 0 };
 }
 
@@ -344,37 +240,86 @@ slots_end(uint32_t slot_count)
     return sizeof(struct ids_header) + slot_count * sizeof(uint64_t);
 }
 
+/* Where the tail begins if there is one, else where the slots do. */
+static size_t
+checked_from(uint32_t slot_count, size_t len)
+{
+    return len == slots_end(slot_count) ? sizeof(struct ids_header)
+                                        : slots_end(slot_count);
+}
+
 static bool
 ids_valid(const uint8_t *data, size_t len, struct uuid log_id, uint64_t number)
 {
     const struct ids_header *h = (const void *)data;
     uint32_t slot_count;
+    size_t from;
 
     if (len < sizeof *h || memcmp(h->magic, IDS_MAGIC, sizeof h->magic) != 0 ||
         le32_get(h->crc) != crc32c(h, offsetof(struct ids_header, crc)) ||
         !uuid_equal(h->log_id, log_id) || le64_get(h->number) != number)
         return false;
     slot_count = le32_get(h->slot_count);
-    return slot_count >= IDS_SLOTS_MIN &&
-        (slot_count & (slot_count - 1)) == 0 &&
-        (len == slots_end(slot_count) ||
-         len == slots_end(slot_count) + SPANS_LEN) &&
-        le32_get(h->count) <= slot_count / 2 &&
-        le32_get(h->body_crc) == crc32c(data + sizeof *h, len - sizeof *h);
+    if (slot_count < ID_SET_SLOTS_MIN || (slot_count & (slot_count - 1)) != 0 ||
+        le32_get(h->count) > slot_count / 2 ||
+        (len != slots_end(slot_count) &&
+         len != slots_end(slot_count) + tail_len(slot_count)))
+        return false;
+    from = checked_from(slot_count, len);
+    return le32_get(h->body_crc) == crc32c(data + from, len - from);
 }
 
-static void
-learn_spans(struct ids *ids, uint64_t number, const struct ids_file *file)
+/* Takes the tail of a mapped file in, if there is one; -ENOMEM. */
+static int
+take_tail(struct ids *ids, uint64_t number, struct ids_file *file)
 {
-    const struct span_disk *spans =
-        (const void *)((const uint8_t *)file->data +
-                       slots_end(file->set.slot_count));
     struct known_times *times = &ids->times[number - 1];
+    size_t pages = page_count(file->set.slot_count);
 
-    for (uint32_t i = 0; i < SPANS; i++)
-        times->spans.of[i] = (struct id_span){ le64_get(spans[i].min_ms),
-                                               le64_get(spans[i].max_ms) };
+    if (file->len == slots_end(file->set.slot_count))
+        return 0;
+    file->checked = calloc((pages + 63) / 64, sizeof *file->checked);
+    if (file->checked == NULL)
+        return -ENOMEM;
+    file->tail = (const void *)((const uint8_t *)file->data +
+                                slots_end(file->set.slot_count));
+    for (uint32_t i = 0; i < ID_SPANS; i++)
+        times->spans.of[i] =
+            (struct id_span){ le64_get(file->tail->spans[i].min_ms),
+                              le64_get(file->tail->spans[i].max_ms) };
     times->spans_known = true;
+    return 0;
+}
+
+static bool
+page_is_whole(struct ids_file *file, size_t page)
+{
+    uint64_t bit = UINT64_C(1) << page % 64;
+
+    if (file->checked[page / 64] & bit)
+        return true;
+    if (page_crc(&file->set, page) != le32_get(file->tail->page_crc[page]))
+        return false;
+    file->checked[page / 64] |= bit;
+    return true;
+}
+
+/* Whether the slots are as they were written in which a print can lie. */
+static bool
+run_is_whole(struct ids_file *file, uint32_t print)
+{
+    uint32_t mask = file->set.slot_count - 1;
+
+    for (uint32_t i = 0; file->tail != NULL && i <= mask; i++) {
+        uint32_t slot = (print + i) & mask;
+
+        if ((i == 0 || slot % PAGE_SLOTS == 0) &&
+            !page_is_whole(file, slot / PAGE_SLOTS))
+            return false;
+        if (file->set.slots[slot] == 0)
+            break;
+    }
+    return true;
 }
 
 /* Maps the file; -CAIRN_ERECORD if it is not there or not valid. */
@@ -416,11 +361,13 @@ map_file(struct ids *ids, uint64_t number, struct err *err)
     file.set.slot_count = le32_get(h->slot_count);
     file.set.count = le32_get(h->count);
     memcpy(file.set.hash_key, h->hash_key, sizeof file.set.hash_key);
-    if (file.len > slots_end(file.set.slot_count))
-        learn_spans(ids, number, &file);
     ids->files[number - 1] = file;
     ids->map_count++;
-    return 0;
+    rc = take_tail(ids, number, &ids->files[number - 1]);
+    if (rc == 0)
+        return 0;
+    forget_file(ids, &ids->files[number - 1]);
+    return err_sys(err, rc, "command ids");
 }
 
 int
@@ -512,8 +459,9 @@ ids_make_missing(struct ids *ids, uint64_t number, struct err *err)
     struct id_set set;
     char path[PATH_LEN_MAX];
     bool written = true;
-    int fd, rc = ids_path(path, evlog_dir(ids->log),
-                          evlog_segment_first(ids->log, number), ".ids");
+    int fd,
+        rc = ids_path(path, evlog_dir(ids->log),
+                      evlog_segment_first(ids->log, number), ".ids");
 
     if (rc < 0)
         return err_sys(err, rc, "%s", evlog_dir(ids->log));
@@ -571,13 +519,15 @@ times_before(struct ids *ids, uint64_t number, struct id_times *ret_before,
     return 0;
 }
 
+/* The set of a segment, from its file or made again; with *print of an id. */
 static int
-ids_file(struct ids *ids, uint64_t number, struct ids_file **ret_file,
-         struct err *err)
+ids_file(struct ids *ids, uint64_t number, struct uuid id,
+         struct ids_file **ret_file, uint32_t *ret_print, struct err *err)
 {
+    struct ids_file *file = &ids->files[number - 1];
     int rc = 0;
 
-    if (ids->files[number - 1].set.slots == NULL) {
+    if (file->set.slots == NULL) {
         while (ids->map_count >= IDS_MAPS_MAX) {
             struct ids_file *victim =
                 &ids->files[ids->evict_next++ % ids->file_count];
@@ -588,14 +538,21 @@ ids_file(struct ids *ids, uint64_t number, struct ids_file **ret_file,
         rc = map_file(ids, number, err);
         if (rc == -CAIRN_ERECORD)
             rc = rebuild_file(ids, number, err);
-        if (rc == -CAIRN_ERECORD)
-            rc = err_set(err, -EIO,
-                         "log %s: the command ids of segment number %" PRIu64
-                         " read differently from how they were written",
-                         evlog_dir(ids->log), number);
     }
-    *ret_file = rc == 0 ? &ids->files[number - 1] : NULL;
-    return rc;
+    for (int tries = 0; rc == 0; tries++) {
+        *ret_print = id_set_print(&file->set, id);
+        *ret_file = file;
+        if (run_is_whole(file, *ret_print))
+            return 0;
+        forget_file(ids, file);
+        rc = tries > 0 ? -CAIRN_ERECORD : rebuild_file(ids, number, err);
+    }
+    return rc == -CAIRN_ERECORD
+        ? err_set(err, -EIO,
+                  "log %s: the command ids of segment number %" PRIu64
+                  " read differently from how they were written",
+                  evlog_dir(ids->log), number)
+        : rc;
 }
 
 int
@@ -607,8 +564,8 @@ ids_find(struct ids *ids, struct uuid id, uint64_t last, struct id_times times,
     for (uint64_t number = last; rc == 0 && number > 0; number--) {
         const struct known_times *known = &ids->times[number - 1];
         struct id_times before;
-        struct ids_file *file;
-        uint32_t print, probe = 0, offset;
+        struct ids_file *file = NULL;
+        uint32_t print = 0, probe = 0, offset;
         uint64_t time_ms;
 
         if (!id_times_may_hold(&times, id))
@@ -622,11 +579,10 @@ ids_find(struct ids *ids, struct uuid id, uint64_t last, struct id_times times,
         times = before;
         if (known->spans_known && !id_spans_may_hold(&known->spans, id))
             continue;
-        rc = ids_file(ids, number, &file, err);
+        rc = ids_file(ids, number, id, &file, &print, err);
         if (rc < 0)
             return rc;
         ids->searched++;
-        print = id_set_print(&file->set, id);
         while (id_set_candidate(&file->set, print, &probe, &offset)) {
             struct commit commit;
             uint64_t address = address_of(number, offset);

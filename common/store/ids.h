@@ -20,8 +20,10 @@
  *   off  size  field
  *     0    64  struct ids_header
  *    64   8*n  slots: hash in the high 32 bits, offset / 8 in the low; 0 empty
- *          48  three times struct span_disk; files that were made before they
- *              came into being end here
+ *              struct ids_tail; the first files had none
+ *
+ * A file may be an eighth of its segment: what is not looked at is not read,
+ * not even to check it.
  *
  * Threads:  as the evlog that it reads; ids_write() may run in another thread
  *           on a set that nobody changes.
@@ -30,72 +32,7 @@
 #define CAIRN_STORE_IDS_H
 
 #include "store/evlog.h"
-
-/* From the least to the greatest time of some UUIDv7 ids; without any the
- * least is UINT64_MAX. */
-struct id_span {
-    uint64_t min_ms, max_ms;
-};
-
-/* Of those that are more than a day behind their commit, those that are about
- * right, and those that are more than a day ahead. */
-struct id_spans {
-    struct id_span of[3];
-};
-
-/* Commands of one segment, or of one group. */
-struct id_set {
-    uint64_t *slots; /* NULL while empty */
-    uint32_t slot_count, count;
-    uint8_t hash_key[16];
-    struct id_spans spans; /* of what id_set_note() was told */
-};
-
-/* Of the commands in some segments: what a segment header keeps. */
-struct id_times {
-    uint64_t time_max_ms; /* of UUIDv7 ids; 0: none */
-    uint64_t other_count; /* ids that are no UUIDv7 */
-};
-
-/* Makes an empty set with this hash key; NULL: one of its own.  It is as
- * secret as the log: who knows it could make ids that collide. */
-void id_set_init(struct id_set *set, const uint8_t hash_key[16]);
-void id_set_free(struct id_set *set);
-
-/* Empties it, but keeps the memory. */
-void id_set_clear(struct id_set *set);
-
-/* What a set keeps of an id; the same for all sets with the same hash key. */
-uint32_t id_set_print(const struct id_set *set, struct uuid id);
-
-/* Adds the print of a commit's id at `offset`, a multiple of 8; -ENOMEM. */
-int id_set_add(struct id_set *set, uint32_t print, uint32_t offset);
-
-/* Notes when a commit says that its id was made, beside its own time. */
-void id_set_note(struct id_set *set, struct uuid id, uint64_t commit_time_us);
-
-/* Whether a UUIDv7 can be in a set; any other id always can. */
-bool id_spans_may_hold(const struct id_spans *spans, struct uuid id);
-
-/*
- * Looks for the commits whose id may have this print: *probe begins at 0;
- * returns true with an offset for each candidate, whose id the caller compares.
- */
-bool id_set_candidate(const struct id_set *set, uint32_t print, uint32_t *probe,
-                      uint32_t *ret_offset);
-
-/* Asks for the memory in which a print will be looked for. */
-static inline void
-id_set_prefetch(const struct id_set *set, uint32_t print)
-{
-    if (set->count > 0)
-        __builtin_prefetch(&set->slots[print & (set->slot_count - 1)]);
-}
-
-void id_times_add(struct id_times *times, struct uuid id);
-
-/* Whether an id can be among commands that these times describe. */
-bool id_times_may_hold(const struct id_times *times, struct uuid id);
+#include "store/id_set.h"
 
 /* The id sets of all segments but the growing one. */
 struct ids;

@@ -8,8 +8,11 @@
 /* Where the private headers of table.c and ids.c keep their checksums. */
 #define TABLE_CRC_AT 508u
 #define IDS_HEADER_LEN 64u
+#define IDS_SLOT_COUNT_AT 32u
 #define IDS_BODY_CRC_AT 56u
 #define IDS_CRC_AT 60u
+#define IDS_PAGE_LEN 4096u
+#define IDS_SPANS_LEN 48u
 
 static void
 put_crc(uint8_t *at, uint32_t crc)
@@ -218,9 +221,24 @@ reseal_table(uint8_t *data, size_t left)
 void
 reseal_ids(uint8_t *data, size_t left)
 {
+    struct le32 slot_count;
+    size_t slots_len, pages, from = IDS_HEADER_LEN;
+
     if (left < IDS_HEADER_LEN)
         return;
-    put_crc(data + IDS_BODY_CRC_AT,
-            crc32c(data + IDS_HEADER_LEN, left - IDS_HEADER_LEN));
+    memcpy(&slot_count, data + IDS_SLOT_COUNT_AT, sizeof slot_count);
+    slots_len = (size_t)le32_get(slot_count) * 8;
+    pages = (slots_len + IDS_PAGE_LEN - 1) / IDS_PAGE_LEN;
+    if (left == IDS_HEADER_LEN + slots_len + IDS_SPANS_LEN + 4 * pages) {
+        from = IDS_HEADER_LEN + slots_len;
+        for (size_t i = 0; i < pages; i++) {
+            size_t at = i * IDS_PAGE_LEN, len = slots_len - at;
+
+            put_crc(data + from + IDS_SPANS_LEN + 4 * i,
+                    crc32c(data + IDS_HEADER_LEN + at,
+                           len < IDS_PAGE_LEN ? len : IDS_PAGE_LEN));
+        }
+    }
+    put_crc(data + IDS_BODY_CRC_AT, crc32c(data + from, left - from));
     put_crc(data + IDS_CRC_AT, crc32c(data, IDS_CRC_AT));
 }

@@ -20,14 +20,14 @@
 #include "store/verify.h"
 
 #define GOLDEN "tests/data/format-1"
-#define WITH_TIMES "tests/data/format-1-times" /* ids, as they are made now */
+#define IDS_NOW "tests/data/format-1-ids" /* ids, as they are made now */
 #define BEGAN_US UINT64_C(1700000000000000)
 
 static const struct {
     const char *golden, *name;
 } files[] = {
     { GOLDEN, "00000000000000000001.log" },
-    { WITH_TIMES, "00000000000000000001.ids" },
+    { IDS_NOW, "00000000000000000001.ids" },
     { GOLDEN, "00000000000000000025.log" },
     { GOLDEN, "table.1" },
 };

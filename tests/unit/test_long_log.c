@@ -61,13 +61,14 @@ setup(void **state)
     logfix_open(&f->fix, &f->watch.sys, &options);
     memset(data, 'x', EVENT_LEN);
     for (unsigned i = 0; i < SEGMENTS; i++) {
-        const struct event_text event = {
-            i % 2 ? "a-1" : "b-1",
-            i == 0 ? "First" : "T",
-            data,
-            NULL,
-            { "all", i % RARE == 0 ? "rare" : i % 2 ? "odd" : NULL }
-        };
+        const struct event_text event = { i % 2 ? "a-1" : "b-1",
+                                          i == 0 ? "First" : "T",
+                                          data,
+                                          NULL,
+                                          { "all",
+                                            i % RARE == 0 ? "rare"
+                                                : i % 2   ? "odd"
+                                                          : NULL } };
 
         f->watch.now_us += 1000;
         (void)logfix_append(&f->fix, uuid_v7(1000 + i), NULL, 0, &event, 1);
