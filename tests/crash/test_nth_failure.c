@@ -138,6 +138,10 @@ run(uint64_t seed, const struct failure *f)
     must(&w, workload_retry(&w), "sending again");
     must(&w, workload_finish(&w), "finishing");
     must(&w, workload_close(&w), "closing");
+    /* What the cache had and the device had not was not believed, then. */
+    simdisk_cut(w.disk);
+    workload_close_reader(&w);
+    simdisk_power_on(w.disk);
     must(&w, workload_open(&w), "opening again");
     workload_check(&w);
     workload_free(&w);
