@@ -22,6 +22,7 @@ static const char help[] =
     "writer is not serving.\n";
 
 #define PING_MS 1000u
+#define WRITER_NAME "cairn-writer"
 
 /* What has been found out. */
 struct health {
@@ -50,6 +51,35 @@ state_name(const struct health *h)
     return h->state <= CONTROL_REFUSED ? names[h->state] : "unheard-of";
 }
 
+/*
+ * Whether the pid on the page is still that of a writer: it may have died
+ * without a word, with nobody to bury it, and its pid been given to another.
+ */
+static bool
+is_writer(uint64_t pid)
+{
+    char path[40], line[128] = "";
+    const char *name, *end;
+    FILE *file;
+    bool read;
+
+    if (pid == 0 || (kill((pid_t)pid, 0) < 0 && errno != EPERM))
+        return false;
+    (void)snprintf(path, sizeof path, "/proc/%" PRIu64 "/stat", pid);
+    file = fopen(path, "re");
+    if (file == NULL)
+        return true; /* hidden from us: it is there, more cannot be told */
+    read = fgets(line, sizeof line, file) != NULL;
+    (void)fclose(file);
+    name = strchr(line, '(');
+    end = strrchr(line, ')');
+    if (!read || name == NULL || end == NULL)
+        return false;
+    /* "PID (NAME) STATE ..." */
+    return strncmp(name + 1, WRITER_NAME, strlen(WRITER_NAME)) == 0 &&
+        strchr("ZX", end[2]) == NULL;
+}
+
 static void
 look_at_control(const char *path, struct health *h)
 {
@@ -60,9 +90,7 @@ look_at_control(const char *path, struct health *h)
     h->control_there = true;
     h->state = control_state(control);
     h->pid = control_writer_pid(control);
-    /* Not ours to signal, or there: both mean that it lives. */
-    h->writer_alive =
-        h->pid != 0 && (kill((pid_t)h->pid, 0) == 0 || errno == EPERM);
+    h->writer_alive = is_writer(h->pid);
     h->watermark = control_watermark(control);
     h->time_us = control_time_us(control);
     h->started_us = control_started_us(control);

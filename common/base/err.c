@@ -2,6 +2,7 @@
 #include "base/err.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -109,4 +110,15 @@ err_exit_code(int code)
     default:
         return EXIT_FAILED;
     }
+}
+
+int
+err_store_exit_code(int code)
+{
+    bool is_ours = code <= -CAIRN_ERROR_BASE;
+    bool is_short = code == -ENOMEM || code == -EMFILE || code == -ENFILE;
+    int exit_code = err_exit_code(code);
+
+    return exit_code == EXIT_FAILED && !is_ours && !is_short ? EXIT_STORAGE
+                                                             : exit_code;
 }

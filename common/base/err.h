@@ -79,4 +79,11 @@ int err_wrap(struct err *err, const char *format, ...)
 /* The exit code that fits a negative code. */
 int err_exit_code(int code);
 
+/*
+ * The same for a store that was at work: EXIT_STORAGE for whatever else the
+ * kernel says of a write or a sync, for there are many ways to say that a
+ * device is sick.
+ */
+int err_store_exit_code(int code);
+
 #endif

@@ -9,6 +9,8 @@
 #ifndef CAIRN_STORE_APPENDER_IMPL_H
 #define CAIRN_STORE_APPENDER_IMPL_H
 
+#include <errno.h>
+
 #include "store/appender.h"
 #include "store/ids.h"
 #include "store/index.h"
@@ -160,6 +162,13 @@ int appender_find_link(struct appender *appender, const struct key *key,
 
 /* Adds a version to the outcome; -ENOMEM. */
 int appender_add_version(struct appender *appender, uint64_t version);
+
+/* Whether a failure is one that goes away when there is space again. */
+static inline bool
+is_no_space(int rc)
+{
+    return rc == -ENOSPC || rc == -EDQUOT;
+}
 
 /* ---- commands that come again ------------------------------------------ */
 

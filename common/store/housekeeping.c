@@ -154,11 +154,9 @@ switch_table(struct appender *ap)
 int
 appender_job_done(struct appender *ap, enum appender_job job, int rc)
 {
-    bool no_space = rc == -ENOSPC || rc == -EDQUOT;
-
     ap->job = JOB_NONE;
     if (rc < 0 && job != JOB_REMOVE &&
-        !(no_space &&
+        !(is_no_space(rc) &&
           (job == JOB_PREPARE || job == JOB_SEAL || job == JOB_GROW))) {
         ap->failed = true;
         return rc;

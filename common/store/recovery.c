@@ -165,7 +165,8 @@ open_for_writing(struct appender *ap, struct segment *segment,
 
 /*
  * The segment before the last must be whole, and the last must follow it; if
- * it has no footer, because its writer was killed first, it gets one now.
+ * it has no footer, because its writer was killed first, it gets one now, or
+ * when there is space.
  */
 static int
 check_previous(struct recovery *r, const struct segment *last, struct err *err)
@@ -208,6 +209,12 @@ check_previous(struct recovery *r, const struct segment *last, struct err *err)
         rc = growing_seal(ap->sys, ap->dir, &growing, &scan.tail, err);
     if (rc == 0)
         segment_look_for_footer(segment);
+    if (growing.fd >= 0 && is_no_space(rc)) {
+        ap->full = growing;
+        ap->full_end = scan.tail;
+        ap->seal_failed = true;
+        return 0;
+    }
     growing_free(ap->sys, &growing);
     return rc;
 }
@@ -267,8 +274,10 @@ keep_copy(struct recovery *r, const char *path, uint64_t from, uint64_t to,
             rc = sys_call(ap->sys, sync_dir, ap->dir);
         if (fd >= 0)
             sys_call(ap->sys, close, fd);
-        if (rc < 0)
+        if (rc < 0) {
             (void)err_sys(err, rc, "cannot keep what is cut off as %s", copy);
+            (void)sys_call(ap->sys, remove, copy); /* half of it is no use */
+        }
     }
     free(buf);
     return rc;
@@ -354,6 +363,8 @@ rewrite_tail(struct recovery *r, uint64_t from, uint64_t to, struct err *err)
     free(buf);
     if (rc == 0)
         rc = sys_call(ap->sys, sync, ap->active.fd);
+    if (is_no_space(rc))
+        rc = -EIO; /* it has its space: this will not pass */
     return rc < 0
         ? err_sys(err, rc, "log %s: cannot write its end again", ap->dir)
         : 0;

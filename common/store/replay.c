@@ -104,13 +104,16 @@ recovery_grow_table(struct recovery *r, struct err *err)
     struct table *next;
     int rc;
 
-    if (table_wants_growth(ap->table)) {
+    if (table_wants_growth(ap->table) && !ap->grow_failed) {
         rc = table_create(
             ap->sys, ap->dir, evlog_id(ap->log), ++r->table_generation,
             table_slot_count(ap->table) * 2, ap->table, &next, err);
-        if (rc < 0)
+        if (is_no_space(rc))
+            ap->grow_failed = true; /* it may be large enough as it is */
+        else if (rc < 0)
             return rc;
-        table_grow_into(ap->table, &next);
+        else
+            table_grow_into(ap->table, &next);
     }
     if (table_grown(ap->table)) {
         next = table_take_next(ap->table);

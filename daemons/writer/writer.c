@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "writer/writer.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 
 #include <sodium.h>
 
@@ -103,7 +105,8 @@ fail(struct writer *w, const struct err *err)
     outbox_spoil(&w->boxes[1], ANSWER_UNKNOWN);
     send_box(w, &w->boxes[0]);
     send_box(w, &w->boxes[1]);
-    daemon_fail(w->daemon, err);
+    log_error("%s", err->text);
+    daemon_end(w->daemon, err_store_exit_code(err->code));
     log_error("stopping; the outcome of commands that were not answered is "
               "unknown, their senders must ask again.  Recovery at the next "
               "start will not trust the page cache");
@@ -577,9 +580,18 @@ open_log(struct writer *w, const struct conf *conf, struct err *err)
         .scan_max = (uint32_t)conf_number(conf, "condition.scan_max"),
         .show_bytes = (uint32_t)conf_number(conf, "conflict.bytes_max"),
     };
-    daemon_starting(w->daemon, "recovering %s", dir);
-    rc = appender_open(&sys_real, dir, conf_text(conf, "log.control"),
-                       &w->options, on_progress, w, &report, &w->appender, err);
+    for (bool waits = false;; waits = true) {
+        daemon_starting(w->daemon, "%s %s",
+                        waits ? "NO SPACE, waiting, for" : "recovering", dir);
+        rc = appender_open(&sys_real, dir, conf_text(conf, "log.control"),
+                           &w->options, on_progress, w, &report, &w->appender,
+                           err);
+        if ((rc != -ENOSPC && rc != -EDQUOT) || daemon_stop_wanted(w->daemon))
+            break;
+        if (!waits)
+            log_error("%s; trying again every %u ms", err->text, RETRY_MS);
+        (void)poll(NULL, 0, RETRY_MS);
+    }
     if (rc == 0)
         log_recovery(dir, &report);
     return rc;

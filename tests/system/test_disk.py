@@ -117,6 +117,12 @@ class Setup:
         return sorted(name for name in os.listdir(self.log_dir)
                       if name.endswith(suffix))
 
+    def fill_all(self):
+        """Takes also the space that a start makes for itself."""
+        for name in self.has("prepared.tmp"):
+            os.unlink(os.path.join(self.log_dir, name))
+        self.disk.fill()
+
     def verify(self):
         report = self.pipeline.json("log", "verify", self.log_dir)[-1]
         equal(report["findings"], 0, "damage that log verify finds")
@@ -169,11 +175,22 @@ def resumes(setup, client, pid):
            "the writer does not say that there is space again")
 
 
+def starts_on_a_full_disk(setup, client, stream, next_stream):
+    """A writer that is killed meanwhile comes back to where it was."""
+    setup.pipeline.kill("writer")
+    setup.fill_all()
+    setup.pipeline.up()
+    fill_until_refused(client, next_stream)
+    equal(setup.pipeline.status()["writer"]["state"], "no space", "state")
+    goes_on_reading(setup, client, stream)
+    return setup.pipeline.pid("writer")
+
+
 def segments_on_a_full_disk(kind):
     """Neither the next segment can be made, nor the full one be sealed."""
     with Setup(kind, "    segment = 1M\n") as setup:
         setup.pipeline.up()
-        client, pid = Client(setup.pipeline), setup.pipeline.pid("writer")
+        client = Client(setup.pipeline)
         client.send([command("a-1")])
         wait_until(lambda: setup.has("prepared.tmp"), "the next segment")
         setup.disk.fill()
@@ -182,6 +199,8 @@ def segments_on_a_full_disk(kind):
         equal(setup.has(".ids"), [], "sealed segments on a full disk")
         equal(setup.pipeline.status()["writer"]["state"], "no space", "state")
         goes_on_reading(setup, client, "a-1")
+        pid = starts_on_a_full_disk(setup, client, "a-1", lambda: "a-1")
+        equal(setup.has(".ids"), [], "sealed segments on a full disk")
         refused = command("a-1")
         equal(client.send([refused])[0].code, "no space", "outcome")
         resumes(setup, client, pid)
@@ -201,7 +220,7 @@ def a_table_on_a_full_disk(kind):
     """The version table cannot grow for the streams that come."""
     with Setup(kind, "    segment = 16M\ntable\n    slots = 256\n") as setup:
         setup.pipeline.up()
-        client, pid = Client(setup.pipeline), setup.pipeline.pid("writer")
+        client = Client(setup.pipeline)
         client.send([command("n-0", 16)])
         wait_until(lambda: setup.has("prepared.tmp"), "the next segment")
         setup.disk.fill()
@@ -210,6 +229,8 @@ def a_table_on_a_full_disk(kind):
         equal(len(setup.has(".log")), 1, "segments: it is not they")
         equal(setup.pipeline.status()["writer"]["state"], "no space", "state")
         goes_on_reading(setup, client, "n-1")
+        pid = starts_on_a_full_disk(setup, client, "n-1",
+                                    lambda: f"n-{next(names)}")
         resumes(setup, client, pid)
         outcomes = client.send([command(f"m-{i}") for i in range(1000)])
         equal({o.code for o in outcomes}, {"accepted"}, "outcomes")
@@ -230,6 +251,61 @@ def start_writer(setup):
               encoding="ascii") as file:
         file.write(f"{process.pid}\n")
     return process
+
+
+def forget_log(setup, client):
+    for name in os.listdir(setup.log_dir):
+        os.unlink(os.path.join(setup.log_dir, name))
+    client.accepted.clear()
+
+
+def forget_table(setup, _):
+    os.unlink(os.path.join(setup.log_dir, "table.1"))
+
+
+def tear_end(setup, client):
+    """As if the power had gone in the last write, before a checkpoint."""
+    forget_table(setup, client)
+    dump = setup.pipeline.cairn("log", "dump", "--json", setup.log_dir).stdout
+    last = [r for r in map(json.loads, dump.splitlines())
+            if r.get("record") == "group"][-1]
+    segment = os.path.join(setup.log_dir, setup.has(".log")[-1])
+    with open(segment, "r+b") as file:
+        file.seek(last["byte"] + 1024)
+        file.write(bytes(512))
+    client.accepted.pop()
+
+
+def a_start_that_needs_space(kind):
+    """For a new log, for what is to be made again, and for a copy of what is
+    cut off: it waits."""
+    with Setup(kind, "    segment = 1M\n") as setup:
+        client = Client(setup.pipeline)
+        setup.pipeline.up()
+        for change in (forget_log, forget_table, tear_end):
+            setup.pipeline.dev("down")
+            change(setup, client)
+            setup.fill_all()
+            process = start_writer(setup)
+            try:
+                wait_until(lambda: "trying again" in
+                           setup.pipeline.log("writer").rsplit("---", 1)[1],
+                           "the writer to wait for space")
+                process.terminate()
+                equal(process.wait(20), 0, "exit code while it waits")
+                process = start_writer(setup)
+                setup.disk.free()
+                setup.pipeline.up()
+                equal(client.send([command("a-1", 40000)])[0].code,
+                      "accepted", "outcome")
+                equal(process.poll(), None, "exit code of the writer")
+                client.check_all()
+                setup.verify()
+                equal(len(setup.has(".bak")), change == tear_end,
+                      "copies of what was cut off")
+            finally:
+                process.terminate()
+                process.wait()
 
 
 def a_sync_that_fails(kind):
@@ -300,5 +376,5 @@ for missing in disk.MKFS.keys() - set(disk.kinds()):
     print(f"SKIP: {disk.MKFS[missing][0]} is not installed")
 run([case(function, kind)
      for function in (segments_on_a_full_disk, a_table_on_a_full_disk,
-                      a_sync_that_fails)
+                      a_start_that_needs_space, a_sync_that_fails)
      for kind in disk.kinds()])

@@ -122,6 +122,23 @@ exit_codes_tell_systemd_what_to_do(void **state)
         assert_int_equal(err_exit_code(pairs[i].code), pairs[i].exit_code);
 }
 
+/* However the kernel calls it: EUCLEAN is what xfs says of its own damage. */
+static void
+a_sick_device_is_never_asked_again(void **state)
+{
+    static const int sick[] = { EIO,     ENOSPC, EDQUOT,  EROFS,  EUCLEAN,
+                                ENODATA, ENXIO,  EILSEQ,  EFBIG,  EREMOTEIO,
+                                ENODEV,  ENOLINK, EBADMSG, ETIMEDOUT };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof sick / sizeof *sick; i++)
+        assert_int_equal(err_store_exit_code(-sick[i]), EXIT_STORAGE);
+    assert_int_equal(err_store_exit_code(-ENOMEM), EXIT_FAILED);
+    assert_int_equal(err_store_exit_code(-EMFILE), EXIT_FAILED);
+    assert_int_equal(err_store_exit_code(-CAIRN_EDAMAGED), EXIT_DAMAGED);
+    assert_int_equal(err_store_exit_code(-CAIRN_ERECORD), EXIT_FAILED);
+}
+
 int
 main(void)
 {
@@ -133,6 +150,7 @@ main(void)
         cmocka_unit_test(a_long_message_is_cut_and_ends),
         cmocka_unit_test(no_err_is_fine),
         cmocka_unit_test(exit_codes_tell_systemd_what_to_do),
+        cmocka_unit_test(a_sick_device_is_never_asked_again),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
