@@ -58,6 +58,7 @@ struct model {
     struct compiled *compiled; /* one per handler */
     sqlite3_stmt *checkpoint;
     uint64_t position;
+    struct source_mark mark;
     char *tags; /* JSON of the tags of an event */
     size_t tags_room;
 };
@@ -121,6 +122,19 @@ run_foreign(sqlite3 *db, const char *sql, const char *what, struct err *err)
 
 /* ---- opening ----------------------------------------------------------- */
 
+/* Of a database that was made before there were marks. */
+static int
+add_mark(sqlite3 *db, struct err *err)
+{
+    static const char has_it[] = "SELECT mark FROM cairn_checkpoint LIMIT 0";
+
+    if (sqlite3_exec(db, has_it, NULL, NULL, NULL) == SQLITE_OK ||
+        sqlite3_exec(db, "ALTER TABLE cairn_checkpoint ADD COLUMN mark TEXT",
+                     NULL, NULL, NULL) == SQLITE_OK)
+        return 0;
+    return run(db, has_it, "checkpoint", err); /* somebody else was first */
+}
+
 static int
 open_database(const char *path, sqlite3 **ret_db, struct err *err)
 {
@@ -142,9 +156,11 @@ open_database(const char *path, sqlite3 **ret_db, struct err *err)
              "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
              "CREATE TABLE IF NOT EXISTS cairn_checkpoint ("
              " projection TEXT PRIMARY KEY, log_id TEXT NOT NULL,"
-             " position INTEGER NOT NULL, definition TEXT NOT NULL"
+             " position INTEGER NOT NULL, definition TEXT NOT NULL, mark TEXT"
              ") WITHOUT ROWID",
              path, err);
+    if (rc == 0)
+        rc = add_mark(db, err);
     if (rc < 0)
         (void)sqlite3_close(db);
     else
@@ -255,11 +271,11 @@ compile_all(struct model *m, struct err *err)
         rc = compile(m->db, d, &d->handlers[i], &m->compiled[i], err);
     foreign(m->db, false);
     if (rc == 0 &&
-        sqlite3_prepare_v3(m->db,
-                           "UPDATE cairn_checkpoint SET position = ?1"
-                           " WHERE projection = ?2 AND position = ?3",
-                           -1, SQLITE_PREPARE_PERSISTENT, &m->checkpoint,
-                           NULL) != SQLITE_OK)
+        sqlite3_prepare_v3(
+            m->db,
+            "UPDATE cairn_checkpoint SET position = ?1, mark = ?4"
+            " WHERE projection = ?2 AND position = ?3",
+            -1, SQLITE_PREPARE_PERSISTENT, &m->checkpoint, NULL) != SQLITE_OK)
         rc = fail(m->db, err, "checkpoint");
     return rc;
 }
@@ -279,7 +295,7 @@ create(struct model *m, const char *log_id, struct err *err)
     if (rc == 0 &&
         (sqlite3_prepare_v2(m->db,
                             "INSERT INTO cairn_checkpoint VALUES"
-                            " (?1, ?2, 0, ?3)",
+                            " (?1, ?2, 0, ?3, NULL)",
                             -1, &stmt, NULL) != SQLITE_OK ||
          sqlite3_bind_text(stmt, 1, d->name, -1, SQLITE_STATIC) != SQLITE_OK ||
          sqlite3_bind_text(stmt, 2, log_id, -1, SQLITE_STATIC) != SQLITE_OK ||
@@ -295,6 +311,17 @@ create(struct model *m, const char *log_id, struct err *err)
     return rc;
 }
 
+/* A mark of another position was left behind by a projector of before. */
+static void
+take_mark(struct model *m, const char *text)
+{
+    char *end;
+
+    m->mark.text[0] = '\0';
+    if (text != NULL && strtoull(text, &end, 10) == m->position && *end == ' ')
+        (void)snprintf(m->mark.text, sizeof m->mark.text, "%s", text);
+}
+
 /* Reads the checkpoint: 1, or 0 if the projection is new here. */
 static int
 read_checkpoint(struct model *m, const char *log_id, struct err *err)
@@ -304,7 +331,7 @@ read_checkpoint(struct model *m, const char *log_id, struct err *err)
     int step, rc = 0;
 
     if (sqlite3_prepare_v2(m->db,
-                           "SELECT log_id, position, definition FROM"
+                           "SELECT log_id, position, definition, mark FROM"
                            " cairn_checkpoint WHERE projection = ?1",
                            -1, &stmt, NULL) != SQLITE_OK ||
         sqlite3_bind_text(stmt, 1, d->name, -1, SQLITE_STATIC) != SQLITE_OK)
@@ -316,6 +343,7 @@ read_checkpoint(struct model *m, const char *log_id, struct err *err)
 
         rc = 1;
         m->position = (uint64_t)sqlite3_column_int64(stmt, 1);
+        take_mark(m, (const char *)sqlite3_column_text(stmt, 3));
         if (log == NULL || strcmp(log, log_id) != 0)
             rc = err_set(err, -CAIRN_EPROJECTION,
                          "the read model was built from another log (%s, this "
@@ -395,6 +423,12 @@ uint64_t
 model_position(const struct model *model)
 {
     return model->position;
+}
+
+const struct source_mark *
+model_mark(const struct model *model)
+{
+    return &model->mark;
 }
 
 /* ---- events ------------------------------------------------------------ */
@@ -610,7 +644,8 @@ explain_checkpoint(struct model *m, struct err *err)
 }
 
 int
-model_commit(struct model *m, uint64_t position, struct err *err)
+model_commit(struct model *m, uint64_t position, const struct source_mark *mark,
+             struct err *err)
 {
     int code = sqlite3_bind_int64(m->checkpoint, 1, (sqlite3_int64)position);
 
@@ -619,6 +654,11 @@ model_commit(struct model *m, uint64_t position, struct err *err)
                                  SQLITE_STATIC);
     if (code == SQLITE_OK)
         code = sqlite3_bind_int64(m->checkpoint, 3, (sqlite3_int64)m->position);
+    if (code == SQLITE_OK)
+        code = mark->text[0] == '\0'
+            ? sqlite3_bind_null(m->checkpoint, 4)
+            : sqlite3_bind_text(m->checkpoint, 4, mark->text, -1,
+                                SQLITE_TRANSIENT);
     if (code == SQLITE_OK)
         code = sqlite3_step(m->checkpoint);
     if (code != SQLITE_DONE) {
@@ -630,8 +670,10 @@ model_commit(struct model *m, uint64_t position, struct err *err)
     if (sqlite3_changes(m->db) != 1)
         return explain_checkpoint(m, err);
     code = run(m->db, "COMMIT", "commit", err);
-    if (code == 0)
+    if (code == 0) {
         m->position = position;
+        m->mark = *mark;
+    }
     return code;
 }
 

@@ -8,6 +8,7 @@
  *
  *   projection TEXT PRIMARY KEY, log_id TEXT, position INTEGER,
  *   definition TEXT   digest of the projection's file
+ *   mark TEXT         of the event at the position (source.h), if it is known
  *
  * Parameters that statements may use:
  *
@@ -30,6 +31,7 @@
 #define CAIRN_PROJECTOR_MODEL_H
 
 #include "projector/definition.h"
+#include "projector/source.h"
 
 struct model;
 
@@ -55,6 +57,9 @@ void model_close(struct model **model);
 /* The position that the read model has taken in. */
 uint64_t model_position(const struct model *model);
 
+/* The mark that was written with it; empty if none was. */
+const struct source_mark *model_mark(const struct model *model);
+
 /* Begins a transaction; -ESTALE: the file has gone, open the model again. */
 int model_begin(struct model *model, struct err *err);
 
@@ -69,7 +74,8 @@ int model_apply(struct model *model, const struct event *event,
  *                       transaction back and open the model again
  *   -CAIRN_EPROJECTION  it has gone
  */
-int model_commit(struct model *model, uint64_t position, struct err *err);
+int model_commit(struct model *model, uint64_t position,
+                 const struct source_mark *mark, struct err *err);
 
 /* Takes the transaction back. */
 void model_roll_back(struct model *model);

@@ -141,6 +141,26 @@ close_source(struct projector *p)
     source_close(&p->source);
 }
 
+/*
+ * Whether the log still holds what the read model has taken in: 1; 0 if it
+ * cannot be told yet.
+ */
+static int
+check_history(struct projector *p, struct err *err)
+{
+    struct source_mark found;
+    int rc = 1;
+
+    if (p->position > 0 && p->mark.text[0] != '\0') {
+        err->text[0] = '\0';
+        rc = source_find_mark(p->source, p->position, &found, err);
+        if (rc > 0 && source_check_mark(p->position, &p->mark, &found, err) < 0)
+            rc = err->code;
+    }
+    p->checked = rc > 0;
+    return rc;
+}
+
 /* Opens what is not open; true if there is work that can be done. */
 static bool
 is_ready(struct projector *p)
@@ -161,6 +181,8 @@ is_ready(struct projector *p)
                             state.log_id, &p->model, &err);
             if (rc == 0) {
                 p->position = model_position(p->model);
+                p->mark = *model_mark(p->model);
+                p->checked = false;
                 log_info("projection %s: at position %" PRIu64
                          ", the log is at %" PRIu64,
                          p->definition.name, p->position, p->watermark);
@@ -173,10 +195,22 @@ is_ready(struct projector *p)
             return false; /* it will say when it is there */
         }
     }
+    if (rc == 0 && !p->checked) {
+        rc = check_history(p, &err);
+        if (rc == 0) {
+            p->state = PROJECTION_WAITING;
+            return false; /* it will say when it is there */
+        }
+        rc = rc > 0 ? 0 : rc;
+    }
     if (rc == -CAIRN_EPROJECTION)
         stop_at(p, &err);
     else if (rc < 0)
         wait_for(p, &err);
+    if (rc == -ESTALE) {
+        close_source(p);
+        model_close(&p->model);
+    }
     return rc == 0;
 }
 
@@ -189,6 +223,7 @@ handle_failure(struct projector *p, int rc, const struct err *err,
 {
     model_roll_back(p->model);
     p->position = model_position(p->model);
+    p->mark = *model_mark(p->model);
     source_restart(p->source);
     if (rc == -CAIRN_EPROJECTION && bad_position > p->position + 1) {
         p->stop_before = bad_position; /* keep what lies before it */
@@ -209,6 +244,7 @@ apply_batch(struct projector *p, struct source_batch *batch,
             uint64_t *ret_bad_position, struct err *err)
 {
     struct event event;
+    struct source_mark before = { "" };
     uint64_t applied = 0, time_us = p->time_us;
     bool begun = false;
     int rc;
@@ -217,6 +253,7 @@ apply_batch(struct projector *p, struct source_batch *batch,
         if (event.position == p->stop_before &&
             event.position > p->position + 1) {
             batch->last = event.position - 1;
+            batch->mark = before;
             rc = 0;
             break;
         }
@@ -232,6 +269,7 @@ apply_batch(struct projector *p, struct source_batch *batch,
             return rc;
         applied++;
         time_us = event.time_us;
+        source_mark_of(&event, &before);
     }
     if (rc < 0)
         return rc;
@@ -240,15 +278,17 @@ apply_batch(struct projector *p, struct source_batch *batch,
     if (!begun && p->stop_before == 0 && batch->last < batch->watermark &&
         batch->last - model_position(p->model) < IDLE_STEP) {
         p->position = batch->last;
+        p->mark = batch->mark;
         return 0;
     }
     if (!begun)
         rc = model_begin(p->model, err);
     if (rc == 0)
-        rc = model_commit(p->model, batch->last, err);
+        rc = model_commit(p->model, batch->last, &batch->mark, err);
     if (rc < 0)
         return rc;
     p->position = batch->last;
+    p->mark = batch->mark;
     p->events += applied;
     p->time_us = time_us;
     p->transactions++;
@@ -589,7 +629,7 @@ projector_stop(void *self, struct daemon *daemon)
     /* Positions without an event of ours, which were not written down. */
     if (p->model != NULL && p->position > model_position(p->model) &&
         model_begin(p->model, &err) == 0 &&
-        model_commit(p->model, p->position, &err) < 0)
+        model_commit(p->model, p->position, &p->mark, &err) < 0)
         log_warn("projection %s: %s", p->definition.name, err.text);
     model_close(&p->model);
     source_close(&p->source);

@@ -41,8 +41,10 @@ struct projector {
     uint64_t instance;     /* of this life of ours */
     uint32_t batch_max;
     enum projection_state state;
-    struct err reason;    /* why it waits or has failed */
-    uint64_t position;    /* taken in, if not all of it written down yet */
+    struct err reason;       /* why it waits or has failed */
+    uint64_t position;       /* taken in, if not all of it written down yet */
+    struct source_mark mark; /* of it */
+    bool checked;            /* the log has the event that was taken in there */
     uint64_t stop_before; /* the position of an event that cannot be applied */
     uint64_t watermark, events, transactions, time_us;
     bool more_scheduled; /* a timer will call at once */

@@ -23,7 +23,10 @@ struct source {
     struct sock_monitor monitor; /* says when the publisher goes */
     uint64_t request;            /* number of the one that is under way */
     uint64_t asked_ms;           /* when; 0: none is under way */
+    uint64_t instance;           /* of the publisher that told the state */
     struct message held;         /* an answer, until it is known of which log */
+    bool held_marked;            /* the mark of its last position is known */
+    struct source_mark held_mark;
     struct read_answer answer;
 };
 
@@ -121,6 +124,34 @@ source_ahead(uint64_t position, uint64_t watermark, struct err *err)
                    position, watermark);
 }
 
+/* ---- marks ------------------------------------------------------------- */
+
+void
+source_mark_of(const struct event *event, struct source_mark *ret_mark)
+{
+    char id[UUID_TEXT_LEN + 1];
+
+    uuid_format(event_head(event)->id, id);
+    (void)snprintf(ret_mark->text, sizeof ret_mark->text,
+                   "%" PRIu64 " %s %" PRIu64, event->position, id,
+                   event->time_us);
+}
+
+int
+source_check_mark(uint64_t position, const struct source_mark *taken_in,
+                  const struct source_mark *found, struct err *err)
+{
+    if (taken_in->text[0] == '\0' || found->text[0] == '\0' ||
+        strcmp(taken_in->text, found->text) == 0)
+        return 0;
+    return err_set(err, -CAIRN_EPROJECTION,
+                   "position %" PRIu64
+                   " holds another event now than the one that the read model "
+                   "has taken in: the log has lost its end and grown again, or "
+                   "was restored: reset the projection",
+                   position);
+}
+
 /* ---- the mapped log ---------------------------------------------------- */
 
 static int
@@ -132,6 +163,23 @@ mapped_state(struct source *s, struct source_state *ret_state, struct err *err)
         return rc;
     uuid_format(evlog_id(reader_log(s->reader)), ret_state->log_id);
     return 1;
+}
+
+static int
+mapped_mark(struct source *s, uint64_t position, struct source_mark *ret_mark,
+            struct err *err)
+{
+    struct event event;
+    struct cursor cursor;
+    int rc =
+        evlog_seek(reader_log(s->reader), position, position, &cursor, err);
+
+    if (rc == 0)
+        rc = evlog_next(reader_log(s->reader), &cursor, position, &event, err);
+    ret_mark->text[0] = '\0';
+    if (rc > 0 && event.position == position)
+        source_mark_of(&event, ret_mark);
+    return rc < 0 && rc != -CAIRN_EDAMAGED ? rc : 1;
 }
 
 static int
@@ -148,7 +196,7 @@ mapped_next(struct source *s, uint64_t position, uint32_t event_max,
                     &batch->cursor, err);
     batch->last = batch->watermark - position > event_max ? position + event_max
                                                           : batch->watermark;
-    return rc < 0 ? rc : 1;
+    return rc < 0 ? rc : mapped_mark(s, batch->last, &batch->mark, err);
 }
 
 static int
@@ -179,6 +227,15 @@ send_message(struct source *s, struct message *message)
 }
 
 static int
+send_read(struct source *s, const struct read_request *request)
+{
+    struct message message = { .count = 0 };
+    int rc = read_encode(request, &message);
+
+    return rc < 0 ? rc : send_message(s, &message);
+}
+
+static int
 ask(struct source *s, uint64_t position, uint32_t event_max)
 {
     struct read_request request = {
@@ -188,8 +245,6 @@ ask(struct source *s, uint64_t position, uint32_t event_max)
         .wait_ms = WAIT_MS,
         .selector_count = s->selector_count,
     };
-    struct message message = { .count = 0 };
-    int rc;
 
     for (uint32_t i = 0; i < s->selector_count; i++)
         request.selectors[i] = (struct read_selector){
@@ -202,8 +257,7 @@ ask(struct source *s, uint64_t position, uint32_t event_max)
     if (request.selector_count == 1 &&
         request.selectors[0].kind == SELECT_STREAM)
         request.selectors[request.selector_count++] = request.selectors[0];
-    rc = read_encode(&request, &message);
-    return rc < 0 ? rc : send_message(s, &message);
+    return send_read(s, &request);
 }
 
 static bool
@@ -283,6 +337,7 @@ publisher_state(struct source *s, struct source_state *ret_state,
     if (!s->state_known && ask_log(s, &pong) > 0) {
         s->state.watermark = pong.watermark;
         uuid_format(pong.log_id, s->state.log_id);
+        s->instance = pong.instance;
         s->state_known = !uuid_is_nil(pong.log_id);
     }
     if (!s->state_known)
@@ -295,6 +350,7 @@ publisher_state(struct source *s, struct source_state *ret_state,
  * Whether the answer that is held is of our log: 1; 0 if it is not known yet.
  * An answer does not say so.  The publisher may have been given another log
  * before, but not one and back: what it serves afterwards is what it read.
+ * Another publisher may read our log without the end that we have seen.
  */
 static int
 check_log(struct source *s, struct err *err)
@@ -305,11 +361,12 @@ check_log(struct source *s, struct err *err)
     if (ask_log(s, &pong) == 0 || uuid_is_nil(pong.log_id))
         return 0;
     uuid_format(pong.log_id, log_id);
-    if (strcmp(log_id, s->state.log_id) == 0)
-        return 1;
-    message_clear(&s->held);
-    return err_set(err, -ESTALE, "the publisher serves another log now (%s)",
-                   log_id);
+    if (strcmp(log_id, s->state.log_id) != 0)
+        return err_set(err, -ESTALE,
+                       "the publisher serves another log now (%s)", log_id);
+    if (pong.instance != s->instance)
+        return err_set(err, -ESTALE, "the publisher has begun anew");
+    return 1;
 }
 
 /*
@@ -331,40 +388,6 @@ take_refusal(struct source *s, struct err *err)
             len == 0 ? "" : (const char *)message_data(&s->held, 1));
     message_clear(&s->held);
     return rc;
-}
-
-static int
-publisher_next(struct source *s, uint64_t position, uint32_t event_max,
-               struct source_batch *batch, struct err *err)
-{
-    int rc;
-
-    notice_loss(s);
-    if (s->held.count == 0 && receive(s, &s->held, &s->answer) > 0) {
-        if (s->answer.code != ANSWER_OK)
-            return take_refusal(s, err);
-        if (s->answer.next == position + 1 && position <= s->answer.watermark)
-            message_clear(&s->held); /* a long poll that found nothing */
-    }
-    if (s->held.count > 0) {
-        rc = check_log(s, err);
-        if (rc > 0 && position > s->answer.watermark)
-            rc = source_ahead(position, s->answer.watermark, err);
-        if (rc > 0) {
-            for (int i = 0; i < s->held.count; i++)
-                message_move(&batch->frames, &s->held.frames[i]);
-            batch->watermark = s->answer.watermark;
-            batch->last = s->answer.next - 1;
-            batch->frame = 1;
-            batch->at = 0;
-        }
-        if (rc != 0)
-            message_clear(&s->held);
-        return rc;
-    }
-    if (must_ask(s) && ask(s, position, event_max) < 0)
-        return not_connected(err);
-    return 0;
 }
 
 static int
@@ -402,6 +425,91 @@ publisher_event(struct source_batch *batch, struct event *ret_event,
     return 0;
 }
 
+/* Takes the event at `position` out of an answer, if it is there. */
+static void
+find_mark(struct message *answer, uint64_t position,
+          struct source_mark *ret_mark)
+{
+    struct source_batch batch = { .frame = 1 };
+    struct event event;
+    struct err ignored;
+
+    for (int i = 0; i < answer->count; i++)
+        message_move(&batch.frames, &answer->frames[i]);
+    message_clear(answer);
+    while (publisher_event(&batch, &event, &ignored) > 0)
+        if (event.position == position)
+            source_mark_of(&event, ret_mark);
+    message_clear(&batch.frames);
+}
+
+static int
+publisher_mark(struct source *s, uint64_t position,
+               struct source_mark *ret_mark)
+{
+    struct message message = { .count = 0 };
+    struct read_answer answer;
+
+    ret_mark->text[0] = '\0';
+    if (receive(s, &message, &answer) > 0) {
+        if (answer.code == ANSWER_BUSY || answer.code == ANSWER_STOPPING) {
+            message_clear(&message);
+            s->asked_ms = clock_ms(); /* again later */
+            return 0;
+        }
+        find_mark(&message, position, ret_mark);
+        return 1;
+    }
+    if (s->asked_ms == 0 || clock_ms() - s->asked_ms > PONG_MS)
+        (void)send_read(s,
+                        &(struct read_request){ .request = ++s->request,
+                                                .from = position,
+                                                .event_max = 1 });
+    return 0;
+}
+
+static int
+publisher_next(struct source *s, uint64_t position, uint32_t event_max,
+               struct source_batch *batch, struct err *err)
+{
+    int rc;
+
+    notice_loss(s);
+    if (s->held.count == 0 && receive(s, &s->held, &s->answer) > 0) {
+        if (s->answer.code != ANSWER_OK)
+            return take_refusal(s, err);
+        if (s->answer.next == position + 1 && position <= s->answer.watermark)
+            message_clear(&s->held); /* a long poll that found nothing */
+    }
+    if (s->held.count > 0) {
+        /* In this order: what comes before the check is covered by it. */
+        if (!s->held_marked &&
+            publisher_mark(s, s->answer.next - 1, &s->held_mark) == 0)
+            return 0;
+        s->held_marked = true;
+        rc = check_log(s, err);
+        if (rc > 0 && position > s->answer.watermark)
+            rc = source_ahead(position, s->answer.watermark, err);
+        if (rc > 0) {
+            for (int i = 0; i < s->held.count; i++)
+                message_move(&batch->frames, &s->held.frames[i]);
+            batch->watermark = s->answer.watermark;
+            batch->last = s->answer.next - 1;
+            batch->mark = s->held_mark;
+            batch->frame = 1;
+            batch->at = 0;
+        }
+        if (rc != 0) {
+            message_clear(&s->held);
+            s->held_marked = false;
+        }
+        return rc;
+    }
+    if (must_ask(s) && ask(s, position, event_max) < 0)
+        return not_connected(err);
+    return 0;
+}
+
 /* ---- either ------------------------------------------------------------ */
 
 int
@@ -410,6 +518,14 @@ source_state(struct source *source, struct source_state *ret_state,
 {
     return source->reader != NULL ? mapped_state(source, ret_state, err)
                                   : publisher_state(source, ret_state, err);
+}
+
+int
+source_find_mark(struct source *source, uint64_t position,
+                 struct source_mark *ret_mark, struct err *err)
+{
+    return source->reader != NULL ? mapped_mark(source, position, ret_mark, err)
+                                  : publisher_mark(source, position, ret_mark);
 }
 
 int
@@ -441,6 +557,7 @@ void
 source_restart(struct source *source)
 {
     message_clear(&source->held);
+    source->held_marked = false;
     source->asked_ms = 0;
     source->request++;
 }

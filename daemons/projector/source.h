@@ -19,11 +19,22 @@ struct source_state {
     uint64_t watermark;
 };
 
+/*
+ * What tells an event from every other one that may come to stand at its
+ * position, if the log loses its end and grows again: "POSITION ID TIME".
+ */
+#define SOURCE_MARK_LEN (20u + 1 + UUID_TEXT_LEN + 1 + 20)
+
+struct source_mark {
+    char text[SOURCE_MARK_LEN + 1]; /* "": not known */
+};
+
 /* The next events behind a position, as far as they were asked for. */
 struct source_batch {
     uint64_t last; /* all positions up to here are taken in with the batch */
     uint64_t watermark;
     uint32_t event_max;
+    struct source_mark mark; /* of `last` */
     /* Of the publisher: the frames, and where the next record begins. */
     struct message frames;
     int frame;
@@ -75,6 +86,16 @@ int source_next(struct source *source, uint64_t position, uint32_t event_max,
 int source_event(struct source *source, struct source_batch *batch,
                  struct event *ret_event, struct err *err);
 
+/* The mark of an event. */
+void source_mark_of(const struct event *event, struct source_mark *ret_mark);
+
+/*
+ * The mark of a position up to the watermark, not while a batch is asked for:
+ * 1, with an empty one if the event cannot be read; 0 if it is not there yet.
+ */
+int source_find_mark(struct source *source, uint64_t position,
+                     struct source_mark *ret_mark, struct err *err);
+
 /* Releases what a batch holds. */
 void source_done(struct source_batch *batch);
 
@@ -84,6 +105,13 @@ void source_done(struct source_batch *batch);
  * long again would be to go on from another history.
  */
 int source_ahead(uint64_t position, uint64_t watermark, struct err *err);
+
+/*
+ * Holds the mark of a read model's checkpoint against the one in the log; says
+ * -CAIRN_EPROJECTION if it was built from another history.
+ */
+int source_check_mark(uint64_t position, const struct source_mark *taken_in,
+                      const struct source_mark *found, struct err *err);
 
 /* Forgets a request that is under way: the next batch is another. */
 void source_restart(struct source *source);

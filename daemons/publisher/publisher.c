@@ -106,6 +106,7 @@ get_watermark(struct publisher *p, uint64_t *ret_watermark, struct err *err)
     if (rc == -ESTALE) {
         log_warn("%s; opening it again", err->text);
         reader_close(&p->reader);
+        randombytes_buf(&p->instance, sizeof p->instance); /* look anew */
         return have_reader(p) &&
             reader_watermark(p->reader, ret_watermark, err) == 0;
     }

@@ -175,6 +175,97 @@ def a_read_model_ahead_of_the_log_stops_until_it_is_reset():
             equal(query(pipeline, name), [(5, " 1 2 5 6 7")], "rows")
 
 
+HISTORIES = {"near": ("", ""), "some": ("--@ select category order", ""),
+             "far": ("", PUBLISHER),
+             "afar": ("--@ select category order", PUBLISHER)}
+
+
+def histories():
+    """Projections of all kinds, for a log that will lose its end."""
+    return Projections(**{name: (TOTALS.format(select=select), config)
+                          for name, (select, config) in HISTORIES.items()})
+
+
+def all_have(pipeline, rows):
+    for name in HISTORIES:
+        pipeline.cairn("projection", "wait", name, "end")
+        equal(query(pipeline, name), [rows], f"rows of {name}")
+
+
+def take_in_what_will_be_lost(pipeline):
+    """A copy of the log before its last events; what comes last is not of
+    the projections with a filter."""
+    pipeline.cairn("append", "--quiet", data=placed(1, 2))
+    pipeline.dev("down")
+    backup = os.path.join(pipeline.top, "backup")
+    shutil.copytree(pipeline.path("log"), backup)
+    pipeline.up()
+    pipeline.cairn("append", "--quiet", data=placed(3) +
+                   placed(0, stream="stock-1", event="Filled"))
+    all_have(pipeline, (3, " 1 2 3"))
+    return backup
+
+
+def each_stops_until_it_is_reset(pipeline):
+    for name in HISTORIES:
+        reason = failed(pipeline, name)["reason"]
+        expect("position 4 holds another event" in reason and
+               "reset" in reason, reason)
+        equal(query(pipeline, name), [(3, " 1 2 3")], f"rows of {name}")
+        pipeline.cairn("projection", "reset", name)
+    all_have(pipeline, (5, " 1 2 5 6 7"))
+
+
+def a_log_that_outgrows_a_sleeping_read_model_is_another_history():
+    with histories() as pipeline:
+        backup = take_in_what_will_be_lost(pipeline)
+        pipeline.dev("down")
+        replace_log(pipeline, backup)
+        os.rename(pipeline.path("projections"), pipeline.path("asleep"))
+        pipeline.up()
+        pipeline.cairn("append", "--quiet", data=placed(5, 6, 7))
+        os.rmdir(pipeline.path("projections"))
+        os.rename(pipeline.path("asleep"), pipeline.path("projections"))
+        pipeline.up()
+        each_stops_until_it_is_reset(pipeline)
+
+
+def a_log_that_loses_its_end_behind_a_projector_is_another_history():
+    with histories() as pipeline:
+        backup = take_in_what_will_be_lost(pipeline)
+        asleep = [pipeline.pid(f"projector@{name}") for name in HISTORIES]
+        for pid in asleep:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            pipeline.kill("writer")
+            replace_log(pipeline, backup)
+            pipeline.up()
+            pipeline.cairn("append", "--quiet", data=placed(5, 6, 7))
+        finally:
+            for pid in asleep:
+                os.kill(pid, signal.SIGCONT)
+        each_stops_until_it_is_reset(pipeline)
+
+
+def a_read_model_of_before_marks_goes_on():
+    with histories() as pipeline:
+        pipeline.cairn("append", "--quiet", data=placed(1, 2))
+        all_have(pipeline, (2, " 1 2"))
+        pipeline.dev("down")
+        for name in HISTORIES:
+            with sqlite3.connect(pipeline.path("models",
+                                               name + ".db")) as database:
+                database.execute(
+                    "ALTER TABLE cairn_checkpoint DROP COLUMN mark")
+        pipeline.up()
+        pipeline.cairn("append", "--quiet", data=placed(3))
+        all_have(pipeline, (3, " 1 2 3"))
+        event = pipeline.json("read", "--from", "3")[0]
+        for name in HISTORIES:
+            found = query(pipeline, name, "SELECT mark FROM cairn_checkpoint")
+            expect(found[0][0].startswith(f"3 {event['id']} "), found)
+
+
 def another_log_behind_a_publisher_is_not_read_on():
     sql = TOTALS.format(select="")
     with Projections(far=(sql, PUBLISHER)) as pipeline:
@@ -255,6 +346,9 @@ run([one_stream_is_projected_by_position_through_a_publisher,
      a_statement_may_not_end_the_transaction,
      two_projectors_of_one_database_take_each_event_in_once,
      a_read_model_ahead_of_the_log_stops_until_it_is_reset,
+     a_log_that_outgrows_a_sleeping_read_model_is_another_history,
+     a_log_that_loses_its_end_behind_a_projector_is_another_history,
+     a_read_model_of_before_marks_goes_on,
      another_log_behind_a_publisher_is_not_read_on,
      a_publisher_that_cannot_read_for_a_while_stops_nobody,
      a_database_that_was_removed_is_built_again,

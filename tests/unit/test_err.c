@@ -126,8 +126,8 @@ exit_codes_tell_systemd_what_to_do(void **state)
 static void
 a_sick_device_is_never_asked_again(void **state)
 {
-    static const int sick[] = { EIO,     ENOSPC, EDQUOT,  EROFS,  EUCLEAN,
-                                ENODATA, ENXIO,  EILSEQ,  EFBIG,  EREMOTEIO,
+    static const int sick[] = { EIO,     ENOSPC,  EDQUOT,  EROFS,    EUCLEAN,
+                                ENODATA, ENXIO,   EILSEQ,  EFBIG,    EREMOTEIO,
                                 ENODEV,  ENOLINK, EBADMSG, ETIMEDOUT };
 
     (void)state;
