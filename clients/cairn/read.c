@@ -41,7 +41,8 @@ static const char help_watch[] =
 struct read_options {
     struct read_request request;
     uint64_t to;         /* position or version; 0: no end */
-    uint64_t to_time_us; /* 0: no end */
+    uint64_t to_time_us; /* if it is to end at a time */
+    bool ends_at_time;
     uint64_t limit;      /* 0: none */
     bool follow, any_filter;
 };
@@ -123,8 +124,8 @@ is_behind_end(const struct read_options *o, uint64_t at, uint64_t time_us)
 {
     if (o->request.direction == READ_FORWARD)
         return (o->to != 0 && at > o->to) ||
-            (o->to_time_us != 0 && time_us > o->to_time_us);
-    return at < o->to || time_us < o->to_time_us;
+            (o->ends_at_time && time_us > o->to_time_us);
+    return at < o->to || (o->ends_at_time && time_us < o->to_time_us);
 }
 
 /* Shows a result; 1 to go on, 0 if the end that was asked for is reached. */
@@ -251,8 +252,10 @@ take_option(struct read_options *o, int c, const char *value, struct err *err)
                       "end, -100 or @TIME",
                       value);
     case OPT_TO:
-        if (value[0] == '@' && time_parse(value + 1, &o->to_time_us) == 0)
+        if (value[0] == '@' && time_parse(value + 1, &o->to_time_us) == 0) {
+            o->ends_at_time = true;
             return 0;
+        }
         if (number_parse(value, &o->to) && o->to > 0)
             return 0;
         return err_set(err, -EINVAL,

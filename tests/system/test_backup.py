@@ -193,8 +193,9 @@ def a_point_in_time_is_the_end_of_a_commit():
             wanted = [line for line in lines
                       if json.loads(line)["time_us"] <= at["time_us"]]
             check_restored(p, wanted, "--to", "@" + at["time"])
-        done = restore(p, "restored", "--to", "@2001-01-01", code=1)
-        expect(b"nothing to restore" in done.stderr, done.stderr)
+        for time in ("@2001-01-01", "@0"):
+            done = restore(p, "restored", "--to", time, code=1)
+            expect(b"nothing to restore" in done.stderr, done.stderr)
         check_writable(p, lines)
 
 

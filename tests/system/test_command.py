@@ -4,6 +4,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -238,6 +239,8 @@ def a_read_begins_and_ends_where_it_is_told():
                  (["--backward", "--limit", "2"], [12, 11]),
                  (["--backward", "--to", "11"], [12, 11]),
                  (["--to", "@2970-01-01"], every), (["--to", "@1"], []),
+                 (["--to", "@0"], []), (["--from", "@0"], every),
+                 (["--backward", "--to", "@0"], every[::-1]),
                  (["--to", "@" + times[0][:10]], []),
                  (["--backward", "--to", "@1"], every[::-1]),
                  (["--backward", "--to", "@2970-01-01"], []),
@@ -330,6 +333,33 @@ def a_stream_and_the_files_of_a_log_are_told():
         p.cairn("log", "verify", p.path("nowhere"), code=FAILED)
 
 
+def a_writer_that_has_died_is_gone():
+    with Up() as p, tempfile.TemporaryDirectory() as folder:
+        equal(p.status()["writer"]["state"], "serving", "state")
+        page, writer = p.path("run", "log.control"), p.pid("writer")
+        os.kill(writer, signal.SIGKILL)
+        wait_until(lambda: p.status()["writer"]["state"] == "gone",
+                   "status to say so")
+        # Dead and not buried, and the pid of somebody else.
+        program = os.path.join(folder, "cairn-writer")
+        shutil.copy("/bin/true", program)
+        zombie = subprocess.Popen([program])
+        other = subprocess.Popen(["sleep", "600"])
+        try:
+            os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+            for pid in (zombie.pid, other.pid):
+                with open(page, "r+b") as file:
+                    file.seek(64)
+                    file.write(pid.to_bytes(8, "little"))
+                equal(p.status()["writer"]["state"], "gone", "state")
+                expect(b"gone" in p.cairn("status", code=FAILED).stdout,
+                       "the plain status")
+        finally:
+            other.kill()
+            other.wait()
+            zombie.wait()
+
+
 def a_closed_pipe_ends_it_and_a_full_disk_is_told():
     with Up() as p:
         fill(p)
@@ -353,4 +383,5 @@ run([one_event_is_stored_as_it_was_given,
      a_watch_shows_what_comes,
      what_is_read_can_be_appended_again,
      a_stream_and_the_files_of_a_log_are_told,
+     a_writer_that_has_died_is_gone,
      a_closed_pipe_ends_it_and_a_full_disk_is_told])

@@ -204,7 +204,7 @@ def filters_and_ends_are_those_of_read():
         for args in ([], ["--category", "order"], ["--type", "U"],
                      ["--tag", "g:1", "--category", "stock"],
                      ["--from", "50", "--to", "60"], ["--from", "-7"],
-                     ["--from", "end"], ["--to", "@" + at],
+                     ["--from", "end"], ["--to", "@" + at], ["--to", "@0"],
                      ["--from", "@" + at], ["--limit", "13"],
                      ["--type", "T", "--type", "U", "--stream", "order-1",
                       "--stream", "stock-2", "--limit", "9"]):
