@@ -102,10 +102,15 @@ def the_demo_takes_the_history_of_a_repository():
             not os.path.isfile(os.path.join(ROOT, ".git")):
         print("SKIP: this is no clone, so there is no history to take")
         return
-    done = demo()
-    equal(done.returncode, 0, f"the demo said {done.stdout}{done.stderr}")
-    expect(" text files agree" in done.stdout, done.stdout)
-    expect("whole: " in done.stdout, done.stdout)
+    with tempfile.TemporaryDirectory(prefix="cairn demo ") as folder:
+        named = os.path.join(folder, "a clone")
+        os.symlink(ROOT, named)
+        for arguments in ([], [named]):
+            done = demo(*arguments)
+            equal(done.returncode, 0,
+                  f"the demo said {done.stdout}{done.stderr}")
+            expect(" text files agree" in done.stdout, done.stdout)
+            expect("whole: " in done.stdout, done.stdout)
 
 
 if not BUILD.endswith("/build/gcc"):
