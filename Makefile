@@ -79,7 +79,7 @@ CLIENT_TEST_BIN := $(CONFORMANCE) $(CONFORMANCE)-static $(B)/tests/unit/test_vec
 
 BIN := $(DAEMONS:%=$(B)/bin/cairn-%) $(COMMANDS:%=$(B)/bin/%)
 EXAMPLE_BIN := $(EXAMPLES:%=$(B)/%)
-FAILALLOC_BIN := $(B)/tests/crash/test_nth_failure $(B)/tests/crash/test_memory
+FAILALLOC_BIN := $(patsubst %,$(B)/tests/crash/test_%,nth_failure backup memory)
 TEST_BIN := $(filter-out $(FAILALLOC_BIN),$(UNIT:%=$(B)/%) $(CRASH:%=$(B)/%) $(SYSTEM:%=$(B)/%))
 
 # `make V=1` shows whole commands.

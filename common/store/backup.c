@@ -68,11 +68,9 @@ remove_tmp(struct backup *b)
 static int
 enter_directory(struct backup *b, struct err *err)
 {
-    int rc = sys_call(b->sys, make_dir, b->dir);
+    int rc = store_make_dir(b->sys, b->dir);
 
-    if (rc == 0)
-        rc = store_sync_parent(b->sys, b->dir);
-    if (rc < 0 && rc != -EEXIST)
+    if (rc < 0)
         return err_sys(err, rc, "backup %s: cannot make the directory", b->dir);
     rc = b->lock_fd = store_lock(b->sys, b->dir, SYS_KEEP);
     if (rc == -CAIRN_ELOCKED)

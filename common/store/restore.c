@@ -150,14 +150,12 @@ put_marker(struct restore *r, struct err *err)
 static int
 enter_directory(struct restore *r, struct err *err)
 {
-    int rc = sys_call(r->sys, make_dir, r->dir);
+    int rc = store_make_dir(r->sys, r->dir);
 
-    if (rc == 0)
-        rc = store_sync_parent(r->sys, r->dir);
-    if (rc < 0 && rc != -EEXIST)
+    if (rc < 0)
         return err_sys(err, rc, "log %s: cannot make the directory", r->dir);
     /* Before a lock is put there: what is not ours is left as it is. */
-    if (rc == -EEXIST) {
+    if (rc > 0) {
         struct look look = { .count = 0 };
 
         rc = sys_call(r->sys, list, r->dir, look_at_file, &look);

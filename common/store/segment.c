@@ -78,6 +78,19 @@ store_sync_parent(const struct sys *sys, const char *dir)
 }
 
 int
+store_make_dir(const struct sys *sys, const char *dir)
+{
+    int made = sys_call(sys, make_dir, dir), rc;
+
+    if (made < 0 && made != -EEXIST)
+        return made;
+    rc = store_sync_parent(sys, dir);
+    if (rc < 0 && (made == 0 || rc != -EACCES))
+        return rc;
+    return made == -EEXIST;
+}
+
+int
 segment_path(char path[PATH_LEN_MAX], const char *dir, uint64_t first_position)
 {
     char name[NAME_DIGITS + sizeof SEGMENT_SUFFIX];

@@ -81,6 +81,13 @@ int store_lock(const struct sys *sys, const char *dir, enum sys_open how);
  */
 int store_sync_parent(const struct sys *sys, const char *dir);
 
+/*
+ * Makes a directory whose name is durable: 0, or 1 if it was there.  Whoever
+ * made it then may have ended before that; only if the directory above is out
+ * of our reach he has to answer for it.
+ */
+int store_make_dir(const struct sys *sys, const char *dir);
+
 /* Writes the path of the segment that begins at first_position. */
 int segment_path(char path[PATH_LEN_MAX], const char *dir,
                  uint64_t first_position);

@@ -11,10 +11,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "lib/failalloc.h"
 #include "lib/workload.h"
 #include "store/backup.h"
 
 #define BACKUP SIM_DATA "/backup"
+#define ANOTHER SIM_DATA "/another"
 #define RESTORED SIM_DATA "/restored"
 #define CONTROL_2 SIM_RUN "/control-2"
 
@@ -56,6 +58,16 @@ back_up(struct story *s)
     struct backup_report report;
 
     return log_backup(s->sys, SIM_LOG, BACKUP, NULL, &silent, &report, &s->err);
+}
+
+/* The first one into a directory that is not there. */
+static int
+back_up_anew(struct story *s)
+{
+    struct backup_report report;
+
+    return log_backup(s->sys, SIM_LOG, ANOTHER, NULL, &silent, &report,
+                      &s->err);
 }
 
 static int
@@ -109,6 +121,15 @@ calls_of(struct story *s, int (*work)(struct story *))
     return before;
 }
 
+/* What was called done must not have been in the cache only, as after a sync
+ * that failed. */
+static void
+lose_power(struct story *s)
+{
+    simdisk_cut(s->w.disk);
+    simdisk_power_on(s->w.disk);
+}
+
 /* ---- backup ------------------------------------------------------------ */
 
 /* Whatever has happened: there is a good backup, and the next run ends it. */
@@ -124,6 +145,7 @@ check_backup(struct story *s)
     (void)workload_check_copy(&s->w, BACKUP);
     if (back_up(s) < 0)
         model_fail("the next run: %s", s->err.text);
+    lose_power(s);
     if (workload_end_of(&s->w, BACKUP) != s->last)
         model_fail("the next run does not end where the log does");
     (void)workload_check_copy(&s->w, BACKUP);
@@ -140,8 +162,7 @@ cut_backup(uint64_t seed)
     for (unsigned i = 0; i < CUTS; i++) {
         simdisk_cut_after(s.w.disk, 1 + rng_below(&s.w.rng, calls));
         (void)back_up(&s);
-        simdisk_cut(s.w.disk);
-        simdisk_power_on(s.w.disk);
+        lose_power(&s);
         simdisk_cut_after(s.w.disk, 0);
         check_backup(&s);
         simdisk_restore(s.w.disk);
@@ -182,36 +203,60 @@ a_kill_leaves_the_backup_before_it(void **state)
     seeds_run("kills in a backup", SEEDS_DEFAULT, kill_backup, NULL);
 }
 
-/* Fails call number 1, 2, ... of every kind, once and from then on. */
+/* Fails the n-th call of a kind, or for SIM_CALLS the n-th allocation, once or
+ * from then on; whether there was one. */
+static bool
+fail_nth(struct story *s, int call, uint64_t nth, bool forever,
+         int (*work)(struct story *), void (*check)(struct story *))
+{
+    const struct sim_fault fault = {
+        .call = (enum sim_call)call,
+        .nth = nth,
+        .code = -EIO,
+        .forever = forever,
+    };
+    uint64_t met;
+    int rc;
+
+    simdisk_fail(s->w.disk, call < SIM_CALLS ? &fault : NULL);
+    failalloc_at(call < SIM_CALLS ? 0 : nth, forever);
+    rc = work(s);
+    met = simdisk_fault_count(s->w.disk) + failalloc_count();
+    simdisk_fail(s->w.disk, NULL);
+    failalloc_at(0, false);
+    /* A failed removal of what is of no use does no harm. */
+    if (met > 0 && rc == 0 && call != SIM_REMOVE)
+        model_fail("%s number %" PRIu64 " fails, and nobody cares",
+                   call < SIM_CALLS ? sim_call_name((enum sim_call)call)
+                                    : "allocation",
+                   nth);
+    check(s);
+    simdisk_restore(s->w.disk);
+    return met > 0;
+}
+
 static void
 fail_every_call(struct story *s, int (*work)(struct story *),
                 void (*check)(struct story *))
 {
-    for (int call = 0; call < SIM_CALLS; call++)
+    for (int call = 0; call <= SIM_CALLS; call++)
         for (unsigned forever = 0; forever < 2; forever++) {
-            uint64_t met = 1;
+            uint64_t nth = 1;
 
-            for (uint64_t nth = 1; met > 0; nth += 1 + nth / 4) {
-                const struct sim_fault fault = {
-                    .call = (enum sim_call)call,
-                    .nth = nth,
-                    .code = -EIO,
-                    .forever = forever == 1,
-                };
-                int rc;
-
-                simdisk_fail(s->w.disk, &fault);
-                rc = work(s);
-                met = simdisk_fault_count(s->w.disk);
-                simdisk_fail(s->w.disk, NULL);
-                /* A failed removal of what is of no use does no harm. */
-                if (met > 0 && rc == 0 && call != SIM_REMOVE)
-                    model_fail("%s number %" PRIu64 " fails, and nobody cares",
-                               sim_call_name((enum sim_call)call), nth);
-                check(s);
-                simdisk_restore(s->w.disk);
-            }
+            while (fail_nth(s, call, nth, forever == 1, work, check))
+                nth++;
         }
+}
+
+/* The next run ends it, for good. */
+static void
+check_anew(struct story *s)
+{
+    if (back_up_anew(s) < 0)
+        model_fail("the next run: %s", s->err.text);
+    lose_power(s);
+    if (workload_check_copy(&s->w, ANOTHER) != s->last)
+        model_fail("the next run does not end where the log does");
 }
 
 static void
@@ -221,6 +266,7 @@ fail_backup(uint64_t seed)
 
     begin(&s, seed);
     fail_every_call(&s, back_up, check_backup);
+    fail_every_call(&s, back_up_anew, check_anew);
     end(&s);
 }
 
@@ -323,6 +369,7 @@ check_restored(struct story *s)
         if (restore(s) < 0)
             model_fail("the next restore: %s", s->err.text);
     }
+    lose_power(s);
     if (appender_open(s->sys, RESTORED, CONTROL_2, &s->w.options, NULL, NULL,
                       &report, &appender, &s->err) < 0)
         model_fail("the restored log: %s", s->err.text);
@@ -348,8 +395,7 @@ cut_restore(uint64_t seed)
 
         simdisk_cut_after(s.w.disk, at);
         (void)restore(&s);
-        simdisk_cut(s.w.disk);
-        simdisk_power_on(s.w.disk);
+        lose_power(&s);
         simdisk_cut_after(s.w.disk, 0);
         check_restored(&s);
         simdisk_restore(s.w.disk);
