@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -14,6 +15,38 @@
 #include "store/sys.h"
 
 static char *dir;
+
+/* Stand before those of libc: with `piece`, no call moves more, and every
+ * second one is interrupted by a signal. */
+static size_t piece;
+static unsigned calls;
+
+static bool
+is_interrupted(void)
+{
+    if (piece == 0 || calls++ % 2 == 1)
+        return false;
+    errno = EINTR;
+    return true;
+}
+
+ssize_t
+pwrite(int fd, const void *buf, size_t len, off_t offset)
+{
+    if (is_interrupted())
+        return -1;
+    return syscall(SYS_pwrite64, fd, buf,
+                   piece > 0 && len > piece ? piece : len, offset);
+}
+
+ssize_t
+pread(int fd, void *buf, size_t len, off_t offset)
+{
+    if (is_interrupted())
+        return -1;
+    return syscall(SYS_pread64, fd, buf, piece > 0 && len > piece ? piece : len,
+                   offset);
+}
 
 static int
 setup(void **state)
@@ -88,6 +121,29 @@ a_write_that_comes_short_goes_on_until_it_fails(void **state)
     assert_int_equal(rc, -EFBIG);
     assert_int_equal(sys_call(&sys_real, length, fd, &len), 0);
     assert_int_equal(len, 3000);
+    sys_call(&sys_real, close, fd);
+}
+
+static void
+short_and_interrupted_calls_go_on_where_they_were(void **state)
+{
+    static uint8_t data[5000], read[5001];
+    int fd = open_as("f", SYS_CREATE);
+
+    (void)state;
+    for (size_t i = 0; i < sizeof data; i++)
+        data[i] = (uint8_t)(i * 7 + i / 256);
+    piece = 700;
+    calls = 0;
+    assert_int_equal(sys_call(&sys_real, write, fd, data, sizeof data, 100), 0);
+    assert_int_equal(calls, 16);
+    assert_int_equal(sys_call(&sys_real, read, fd, read, sizeof read, 100),
+                     sizeof data);
+    piece = 0;
+    assert_memory_equal(read, data, sizeof data);
+    assert_int_equal(sys_call(&sys_real, read, fd, read, sizeof read, 101),
+                     sizeof data - 1);
+    assert_memory_equal(read, data + 1, sizeof data - 1);
     sys_call(&sys_real, close, fd);
 }
 
@@ -242,6 +298,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(each_way_of_opening_does_what_it_says),
         TEST(a_write_that_comes_short_goes_on_until_it_fails),
+        TEST(short_and_interrupted_calls_go_on_where_they_were),
         TEST(reading_past_the_cache_gives_the_same_bytes),
         TEST(allocated_space_is_there_and_zero),
         TEST(a_protected_file_has_no_permission_to_write),
