@@ -114,6 +114,10 @@ recover(struct workload *w, unsigned ends_max)
     torn_ends += w->report.torn;
     if (w->report.tail_lost)
         model_fail("recovery gave something up without being asked to");
+    /* Once there is a table with a checkpoint there always is one. */
+    if (w->report.table_rebuilt && w->has_table)
+        model_fail("the version table is built again from the whole log");
+    w->has_table = true;
     workload_check(w);
 }
 

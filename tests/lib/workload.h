@@ -45,6 +45,7 @@ struct workload {
     bool job_ran;
     int job_rc;
     unsigned stuck; /* tries in a row that came to nothing */
+    bool has_table; /* a start has made one, or found it */
 
     struct reader *reader;
     struct cursor reader_at;
