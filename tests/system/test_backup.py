@@ -5,6 +5,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -285,6 +286,73 @@ def an_interrupt_says_so():
         expect(export(p, "backup") == export(p, "log"), "another content")
 
 
+def an_interrupted_restore_leaves_no_log():
+    with Small() as p:
+        p.cairn("append", "--quiet", data=lines_of(11000))
+        back_up(p)
+        for _ in range(50):
+            process = p.start_cairn("log", "restore", p.path("backup"),
+                                    p.path("restored"),
+                                    stdout=subprocess.DEVNULL,
+                                    stderr=subprocess.PIPE)
+            wait_until(lambda pid=process:
+                       os.path.exists(p.path("restored", "restoring")) or
+                       pid.poll() is not None, "it to begin")
+            process.send_signal(signal.SIGINT)
+            text = process.communicate()[1]
+            if process.returncode == 130:
+                break
+            shutil.rmtree(p.path("restored"))
+        equal(process.returncode, 130, f"the exit code, with {text}")
+        equal([n for n in os.listdir(p.path("restored")) if n != "lock"], [],
+              "what an interrupted restore leaves")
+        restore(p, "restored")
+        expect(export(p, "restored") == export(p, "log"), "another content")
+
+
+def on_terminal(p, *args, **more):
+    """What a command writes to standard error, which is a terminal."""
+    master, slave = os.openpty()
+    try:
+        process = p.start_cairn(*args, stderr=slave, **more)
+        os.close(slave)
+        text = b""
+        while True:
+            try:
+                part = os.read(master, 65536)
+            except OSError:  # nobody has it open any more
+                break
+            text += part
+        equal(process.wait(), 0, f"exit code of {args}, which said {text}")
+        return text.decode()
+    finally:
+        os.close(master)
+
+
+def a_terminal_is_told_how_far_it_is():
+    progress = (r"%s: +\d+ %%, position [\d,]+, [\d.,]+ ?(\w+|events)/s, "
+                r"about \d+ s left")
+    with Small() as p:
+        p.cairn("append", "--quiet", data=lines_of(4000))
+        with open(p.path("lines"), "wb") as lines:
+            said = on_terminal(p, "export", p.path("log"), stdout=lines)
+        expect(re.search(progress % "export", said), said)
+        for verb, source, name in (("backup", "log", "backup"),
+                                   ("restore", "backup", "restored")):
+            said = on_terminal(p, "log", verb, p.path(source), p.path(name),
+                               stdout=subprocess.DEVNULL)
+            expect(re.search(progress % verb, said), said)
+            expect(said.endswith("\r\x1b[K"), f"the line stays: {said}")
+        with open(p.path("lines"), "rb") as lines:
+            said = on_terminal(p, "import", stdin=lines,
+                               stdout=subprocess.DEVNULL)
+        expect(re.search(r"\d+ %, [\d.]+ \w+/s, about \d+ s left", said), said)
+        for args in (("log", "backup", p.path("log"), p.path("again")),
+                     ("log", "restore", p.path("backup"), p.path("r2")),
+                     ("export", p.path("log"))):
+            expect(b"left" not in p.cairn(*args).stderr, "progress in a pipe")
+
+
 def a_flipped_bit_in_a_backup_is_named():
     rng = random.Random(seed())
     with Small() as p:
@@ -406,6 +474,8 @@ run([backups_under_load_are_prefixes_of_the_log,
      a_point_in_time_is_the_end_of_a_commit,
      a_killed_backup_is_whole_and_goes_on,
      an_interrupt_says_so,
+     an_interrupted_restore_leaves_no_log,
+     a_terminal_is_told_how_far_it_is,
      a_flipped_bit_in_a_backup_is_named,
      wrong_places_are_refused,
      a_mapped_read_model_notices_another_log,
