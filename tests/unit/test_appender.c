@@ -3,6 +3,7 @@
 
 #include "lib/logfix.h"
 #include "lib/tmpdir.h"
+#include "lib/watchsys.h"
 
 static int
 setup(void **state)
@@ -68,12 +69,94 @@ events_survive_segments_and_restarts(void **state)
     assert_true(evlog_segment_count(appender_log(fix->appender)) > 5);
 }
 
+/* ---- growth ------------------------------------------------------------ */
+
+#define GROWTH_GROUPS 400u
+#define GROWTH_COMMITS 8u /* in a group */
+#define GROWTH_EVENTS \
+    8u                /* in a commit, each of a stream and a tag of its own */
+#define JOB_GROUPS 2u /* that are settled while a job is done */
+
+/* Stores one more commit of new keys, which nothing may hold up. */
+static void
+store_new_keys(struct logfix *fix, unsigned *number)
+{
+    struct event_text events[GROWTH_EVENTS];
+    char names[GROWTH_EVENTS][16], tags[GROWTH_EVENTS][16];
+    struct append_request request = { 0 };
+    struct append_result result;
+    uint8_t *commit;
+
+    for (unsigned i = 0; i < GROWTH_EVENTS; i++, ++*number) {
+        (void)snprintf(names[i], sizeof names[i], "s-%u", *number);
+        (void)snprintf(tags[i], sizeof tags[i], "tag:%u", *number);
+        events[i] = (struct event_text){ .stream = names[i],
+                                         .type = "T",
+                                         .tags = { tags[i] } };
+    }
+    commit = commit_make(uuid_v4(), events, GROWTH_EVENTS, &request.commit_len);
+    request.commit = commit;
+    assert_int_equal(
+        appender_append(fix->appender, &request, &result, &fix->err), 0);
+    if (result.code != APPEND_ACCEPTED)
+        fail_msg("command of event %u: code %d", *number, (int)result.code);
+    free(commit);
+}
+
+/*
+ * A table that cannot take what comes makes commands wait, while all that is
+ * left is copied at once.  It does not come to that: a larger one is begun and
+ * filled early enough, a few slots with every put.
+ */
+static void
+no_command_waits_while_the_table_grows(void **state)
+{
+    static const struct appender_options options = {
+        .segment_len = UINT64_C(64) << 20,
+        .group_len_max = 256 << 10,
+        .checkpoint_bytes = UINT64_C(1) << 40,
+        .table_slots = 4096,
+    };
+    enum appender_job job = JOB_NONE;
+    unsigned number = 0, grown = 0, begun_at = 0;
+    struct watchsys watch;
+    struct logfix fix;
+
+    (void)state;
+    watchsys_begin(&watch, &sys_real);
+    watch.skip_syncs = true;
+    logfix_open(&fix, &watch.sys, &options);
+    logfix_jobs(&fix);
+    for (unsigned g = 0; g < GROWTH_GROUPS; g++) {
+        for (unsigned i = 0; i < GROWTH_COMMITS; i++)
+            store_new_keys(&fix, &number);
+        appender_close_group(fix.appender);
+        assert_int_equal(appender_sync(fix.appender, &fix.err), 0);
+        assert_int_equal(appender_settle(fix.appender, &fix.err), 0);
+        if (job != JOB_NONE && g - begun_at >= JOB_GROUPS) {
+            int rc = appender_run_job(fix.appender, job, &fix.err);
+
+            assert_int_equal(appender_job_done(fix.appender, job, rc), 0);
+            grown += job == JOB_SWITCH;
+            job = JOB_NONE;
+        }
+        if (job == JOB_NONE) {
+            job = appender_next_job(fix.appender);
+            begun_at = g;
+        }
+    }
+    assert_true(grown >= 4);
+    logfix_close(&fix);
+    watchsys_end(&watch);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(events_survive_segments_and_restarts,
                                         setup, teardown),
+        cmocka_unit_test(no_command_waits_while_the_table_grows),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
