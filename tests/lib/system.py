@@ -133,6 +133,15 @@ class Pipeline:
         return json.loads(done.stdout)
 
 
+def not_restarted(code):
+    """The unit of the writer leaves it as it is after this exit code."""
+    with open(os.path.join(ROOT, "systemd", "cairn-writer.service"),
+              encoding="utf-8") as file:
+        codes, = re.findall(r"^RestartPreventExitStatus=(.*)$", file.read(),
+                            re.M)
+    expect(str(code) in codes.split(), f"systemd would restart after {code}")
+
+
 class History:
     """A git history as lines for `cairn append`, and its truth."""
 

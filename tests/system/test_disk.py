@@ -12,8 +12,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 # pylint: disable=wrong-import-position
 import disk  # noqa: E402
 import wire  # noqa: E402
-from system import (BUILD, Pipeline, equal, expect, run,  # noqa: E402
-                    wait_until)
+from system import (BUILD, Pipeline, equal, expect,  # noqa: E402
+                    not_restarted, run, wait_until)
 
 try:
     import zmq
@@ -330,6 +330,7 @@ def a_sync_that_fails(kind):
             codes = {o.code for o in client.send(lost)}
             equal(codes, {"unknown"}, "outcomes of the open group")
             equal(process.wait(20), 74, "exit code of the writer")
+            not_restarted(74)
         finally:
             process.kill()
             process.wait()
