@@ -183,6 +183,10 @@ def starts_on_a_full_disk(setup, client, stream, next_stream):
     fill_until_refused(client, next_stream)
     equal(setup.pipeline.status()["writer"]["state"], "no space", "state")
     goes_on_reading(setup, client, stream)
+    for again in client.accepted[0], client.accepted[-1]:
+        outcome = client.send([again])[0]
+        equal((outcome.code, outcome.repeated), ("accepted", True),
+              "outcome of what had been accepted")
     return setup.pipeline.pid("writer")
 
 
