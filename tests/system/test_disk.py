@@ -242,6 +242,52 @@ def a_table_on_a_full_disk(kind):
         setup.verify()
 
 
+def a_read_model_and_a_backup_on_a_full_disk(kind):
+    """They are on a disk of their own; the pipeline goes on without them."""
+    place = disk.Disk(kind)
+    pipeline = Pipeline()
+    backup = os.path.join(place.path, "backup")
+    try:
+        with open(pipeline.path("projections", "counts.sql"), "w",
+                  encoding="utf-8") as file:
+            file.write(SQL)
+        pipeline.config("writer", "log\n    segment = 1M\n")
+        pipeline.config("projector@counts", "target\n    sqlite = "
+                        f'"{os.path.join(place.path, "counts.db")}"\n')
+        pipeline.up()
+        client = Client(pipeline)
+        client.send([command("a-1")])
+        pipeline.cairn("projection", "wait", "counts", "end")
+        pipeline.cairn("log", "backup", pipeline.path("log"), backup)
+        place.fill()
+        for part in range(10):
+            outcomes = client.send([command(f"b-{part}-{i}")
+                                    for i in range(100)])
+            equal({o.code for o in outcomes}, {"accepted"}, "outcomes")
+        stuck = wait_until(
+            lambda: [i for i in pipeline.json("projection", "info", "counts")
+                     if i["state"] == "waiting"], "the projector to wait")[0]
+        expect("full" in stuck["reason"], stuck)
+        done = pipeline.cairn("log", "backup", pipeline.path("log"), backup,
+                              code=1)
+        expect(b"No space left" in done.stderr, done.stderr)
+        equal(pipeline.json("log", "verify", backup)[-1]["last_position"], 1,
+              "the end of the backup before")
+        client.check_all()
+        place.free()
+        pipeline.cairn("projection", "wait", "counts", "end")
+        equal(pipeline.json("projection", "info", "counts")[0]["state"],
+              "live", "state of the projection")
+        pipeline.cairn("log", "backup", pipeline.path("log"), backup)
+        equal(pipeline.json("log", "verify", backup)[-1]["last_position"],
+              1001, "the end of the backup")
+    finally:
+        try:
+            pipeline.close()
+        finally:
+            place.close()
+
+
 def start_writer(setup):
     """As dev does it, but ours to wait for."""
     log = open(setup.pipeline.path("logs", "writer.log"), "ab")
@@ -381,5 +427,6 @@ for missing in disk.MKFS.keys() - set(disk.kinds()):
     print(f"SKIP: {disk.MKFS[missing][0]} is not installed")
 run([case(function, kind)
      for function in (segments_on_a_full_disk, a_table_on_a_full_disk,
-                      a_start_that_needs_space, a_sync_that_fails)
+                      a_start_that_needs_space,
+                      a_read_model_and_a_backup_on_a_full_disk, a_sync_that_fails)
      for kind in disk.kinds()])
