@@ -43,7 +43,7 @@ struct read_options {
     uint64_t to;         /* position or version; 0: no end */
     uint64_t to_time_us; /* if it is to end at a time */
     bool ends_at_time;
-    uint64_t limit;      /* 0: none */
+    uint64_t limit; /* 0: none */
     bool follow, any_filter;
 };
 

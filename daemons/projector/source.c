@@ -169,7 +169,7 @@ static int
 mapped_mark(struct source *s, uint64_t position, struct source_mark *ret_mark,
             struct err *err)
 {
-    struct event event;
+    struct event event = { .position = 0 };
     struct cursor cursor;
     int rc =
         evlog_seek(reader_log(s->reader), position, position, &cursor, err);
