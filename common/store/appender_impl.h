@@ -113,6 +113,7 @@ struct appender {
     bool failed;
     bool refused;  /* the log is damaged, and others may read it */
     bool given_up; /* the start was, and nothing else was wrong */
+    bool no_room;  /* for a start; another one may find some */
 
     enum appender_job job;                         /* running */
     uint64_t job_slots;                            /* of the table it makes */

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <sodium.h>
 
@@ -117,6 +118,7 @@ control_create(const struct sys *sys, const char *path, struct uuid log_id,
     }
     for (int i = 0; i < COUNT_COUNTERS; i++)
         store(&page->counters[i], 0);
+    store(&page->writer_pid, (uint64_t)getpid());
     store(&page->state, CONTROL_RECOVERING);
     *ret_control = control;
     return 0;

@@ -588,6 +588,7 @@ appender_open(const struct sys *sys, const char *dir, const char *control_path,
 fail:
     if (is_verdict(rc))
         recovery_leave_readable(&r);
+    ap->no_room = is_no_space(rc);
     (void)appender_close(&ap, NULL);
     return rc;
 }
@@ -617,6 +618,7 @@ appender_close(struct appender **appender, struct err *err)
         control_set_state(ap->control,
                           ap->refused                ? CONTROL_REFUSED
                               : ap->given_up         ? CONTROL_STOPPED
+                              : ap->no_room          ? CONTROL_RECOVERING
                               : ap->failed || rc < 0 ? CONTROL_FAILED
                                                      : CONTROL_STOPPED);
     table_close(&ap->grown);

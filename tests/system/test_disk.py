@@ -341,6 +341,9 @@ def a_start_that_needs_space(kind):
                 wait_until(lambda: "trying again" in
                            setup.pipeline.log("writer").rsplit("---", 1)[1],
                            "the writer to wait for space")
+                if change != forget_log:  # else there is nothing to say of
+                    equal(setup.pipeline.status()["writer"]["state"],
+                          "recovering", "state")
                 process.terminate()
                 equal(process.wait(20), 0, "exit code while it waits")
                 process = start_writer(setup)
