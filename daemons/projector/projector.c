@@ -271,6 +271,8 @@ apply_batch(struct projector *p, struct source_batch *batch,
         time_us = event.time_us;
         source_mark_of(&event, &before);
     }
+    if (rc == 0)
+        rc = source_still(p->source, err);
     if (rc < 0)
         return rc;
     /* Positions without an event of ours are written down now and then, or

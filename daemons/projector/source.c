@@ -547,6 +547,17 @@ source_event(struct source *source, struct source_batch *batch,
                                   : publisher_event(batch, ret_event, err);
 }
 
+int
+source_still(struct source *source, struct err *err)
+{
+    uint64_t watermark;
+
+    /* An answer of a publisher is of one moment. */
+    return source->reader != NULL
+        ? reader_watermark(source->reader, &watermark, err)
+        : 0;
+}
+
 void
 source_done(struct source_batch *batch)
 {

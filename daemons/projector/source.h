@@ -96,6 +96,12 @@ void source_mark_of(const struct event *event, struct source_mark *ret_mark);
 int source_find_mark(struct source *source, uint64_t position,
                      struct source_mark *ret_mark, struct err *err);
 
+/*
+ * Whether all events of the batch that was read are of the log that
+ * source_next() looked at, now that they have been read; -ESTALE if not.
+ */
+int source_still(struct source *source, struct err *err);
+
 /* Releases what a batch holds. */
 void source_done(struct source_batch *batch);
 

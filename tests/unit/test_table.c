@@ -2,8 +2,14 @@
 #include "lib/cmocka.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "lib/bytefix.h"
@@ -881,6 +887,78 @@ a_reader_beside_the_writer_misses_nothing(void **state)
     print_message("%u looks\n", race.looks);
 }
 
+/* ---- every moment ------------------------------------------------------- */
+
+#define SLOTS_OFFSET 4096u
+#define STEPS_MAX 200000u
+
+/* What the process does that is looked at after each of its instructions. */
+static void
+put_and_move(struct fixture *f, const struct key *a, const struct key *b)
+{
+    const struct event_source *source = &f->log.source;
+
+    if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
+        _exit(77);
+    (void)raise(SIGSTOP);
+    if (table_put(f->table, a, 1, true, source, NULL) < 0 ||
+        table_put(f->table, a, 2, false, source, NULL) < 0 ||
+        table_move(f->table, b, ADDRESS_NONE, 3, source, NULL) < 0 ||
+        table_move(f->table, b, 3, 4, source, NULL) < 0)
+        _exit(1);
+    _exit(0);
+}
+
+/* Goes on by one instruction; false at the end, with what it was. */
+static bool
+step(pid_t pid, int *ret_status)
+{
+    if (ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) < 0)
+        fail_msg("cannot step: %s", strerror(errno));
+    assert_int_equal(waitpid(pid, ret_status, 0), pid);
+    return WIFSTOPPED(*ret_status);
+}
+
+/* A reader loads a hash, and then the address beside it: whenever that is, it
+ * must find one that belongs there. */
+static void
+no_moment_shows_half_an_entry(void **state)
+{
+    struct fixture *f = *state;
+    struct key a = hashed("a", 5), b = hashed("b", 9);
+    int fd = open(tmpdir_path(f->dir, "table.1"), O_RDONLY), status;
+    const uint64_t *slots =
+        mmap(NULL, SLOTS_OFFSET + SLOTS * 16, PROT_READ, MAP_SHARED, fd, 0);
+    unsigned steps = 0;
+    pid_t pid;
+
+    assert_true(slots != MAP_FAILED);
+    slots += SLOTS_OFFSET / 8;
+    for (int i = 0; i < 4; i++)
+        (void)add_event(f, i < 2 ? &a : &b);
+    pid = fork();
+    if (pid == 0)
+        put_and_move(f, &a, &b);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 77) {
+        print_message("SKIP: no process may be traced here\n");
+    } else {
+        assert_int_equal(
+            ptrace(PTRACE_SETOPTIONS, pid, NULL, PTRACE_O_EXITKILL), 0);
+        while (step(pid, &status)) {
+            assert_true(++steps < STEPS_MAX);
+            assert_true(slots[2 * a.hash] == 0 || slots[2 * a.hash + 1] != 0);
+            assert_true(slots[2 * b.hash] == 0 || slots[2 * b.hash + 1] != 0);
+        }
+        assert_int_equal(status, 0);
+        assert_int_equal(slots[2 * a.hash + 1], 2);
+        assert_int_equal(slots[2 * b.hash + 1], 4);
+    }
+    (void)munmap((void *)(uintptr_t)(slots - SLOTS_OFFSET / 8),
+                 SLOTS_OFFSET + SLOTS * 16);
+    close(fd);
+}
+
 int
 main(void)
 {
@@ -912,6 +990,7 @@ main(void)
         TEST(a_grown_table_is_found_again_with_its_checkpoint),
         TEST(readers_see_the_same_before_during_and_after),
         TEST(a_reader_beside_the_writer_misses_nothing),
+        TEST(no_moment_shows_half_an_entry),
     };
 #undef TEST
 
