@@ -255,12 +255,38 @@ check_footer(struct verifier *v, const struct segment *segment)
                 "bytes where a sealed segment holds only zeros", 0, 0);
 }
 
+/*
+ * What stands behind the groups of a segment that is full.  The one before
+ * the last is sealed a little later, on a full disk much later, and if the
+ * writer dies before, when it starts again.
+ */
 static void
-verify_segment(struct verifier *v, struct segment *segment, bool last)
+check_unsealed(struct verifier *v, const struct segment *segment,
+               uint64_t offset, bool may_wait)
+{
+    uint64_t len = segment->info.segment_len;
+
+    if (!may_wait)
+        finding(v, segment->info.number, segment->data_end, "no valid footer",
+                0, 0);
+    else if (!bytes_all_zero(segment->data + segment->data_end,
+                             (size_t)(len - segment->data_end)))
+        finding(v, segment->info.number, segment->data_end,
+                "no valid footer; the writer writes it anew when it starts", 0,
+                0);
+    else if (!bytes_all_zero(segment->data + offset,
+                             (size_t)(segment->data_end - offset)))
+        finding(v, segment->info.number, offset,
+                "bytes where a full segment holds only zeros", 0, 0);
+}
+
+static void
+verify_segment(struct verifier *v, struct segment *segment, uint64_t count)
 {
     uint64_t number = segment->info.number;
     uint64_t offset = SECTOR_LEN;
     struct group_info group;
+    bool last = number == count;
 
     if (number > 1 && v->chained &&
         (segment->info.first_position != v->tail.position + 1 ||
@@ -286,7 +312,7 @@ verify_segment(struct verifier *v, struct segment *segment, bool last)
     if (segment->sealed)
         check_footer(v, segment);
     else if (!last)
-        finding(v, number, segment->data_end, "no valid footer", 0, 0);
+        check_unsealed(v, segment, offset, number + 1 == count);
     if (last && !segment->sealed)
         check_tail(v, segment, offset);
 }
@@ -333,7 +359,7 @@ log_verify(const struct sys *sys, const char *dir, bool quick,
         segment = segment_ref(segment);
         v.all_bytes = count * segment->info.segment_len;
         ret_report->segments++;
-        verify_segment(&v, segment, number == count);
+        verify_segment(&v, segment, count);
         segment_unref(&segment);
     }
     ret_report->last_position = v.tail.position;

@@ -151,6 +151,7 @@ def goes_on_reading(setup, client, stream):
     answer, _ = client.read(start=1, selectors=[("s", stream)])
     expect(answer["stream_version"] > 0, "the stream is not found")
     setup.pipeline.cairn("projection", "wait", "counts", "end")
+    setup.verify()
 
 
 def resumes(setup, client, pid):
