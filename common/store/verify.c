@@ -196,9 +196,22 @@ report_gap(struct verifier *v, const struct segment *segment, uint64_t from,
     v->chained = false;
 }
 
+/* Whether a writer has the log open; what is not whole may be so soon. */
+static bool
+is_written_now(const struct verifier *v)
+{
+    const struct sys *sys = evlog_sys(v->log);
+    int fd = store_lock(sys, evlog_dir(v->log), SYS_READ);
+
+    if (fd >= 0)
+        sys_call(sys, close, fd);
+    return fd == -CAIRN_ELOCKED;
+}
+
 /*
- * What stands behind the last whole group: an unfinished write, which a start
- * of the writer cuts off, or a group that may have been durable.
+ * What stands behind the last whole group: an unfinished write, which its
+ * writer finishes or the next one cuts off, or a group that may have been
+ * durable.
  */
 static void
 check_tail(struct verifier *v, const struct segment *segment, uint64_t offset)
@@ -221,7 +234,7 @@ check_tail(struct verifier *v, const struct segment *segment, uint64_t offset)
             0 ||
         judge_tail(evlog_sys(v->log), path, &segment->info, &tail, &judged,
                    NULL) < 0 ||
-        judged.verdict != TAIL_AMBIGUOUS) {
+        judged.verdict != TAIL_AMBIGUOUS || is_written_now(v)) {
         v->report->unfinished = true;
         return;
     }
@@ -261,23 +274,27 @@ check_footer(struct verifier *v, const struct segment *segment)
  * writer dies before, when it starts again.
  */
 static void
-check_unsealed(struct verifier *v, const struct segment *segment,
-               uint64_t offset, bool may_wait)
+check_unsealed(struct verifier *v, struct segment *segment, uint64_t offset,
+               bool may_wait)
 {
     uint64_t len = segment->info.segment_len;
 
-    if (!may_wait)
+    segment_look_for_footer(segment); /* it may have come meanwhile */
+    if (segment->sealed)
+        check_footer(v, segment);
+    else if (!may_wait)
         finding(v, segment->info.number, segment->data_end, "no valid footer",
                 0, 0);
-    else if (!bytes_all_zero(segment->data + segment->data_end,
-                             (size_t)(len - segment->data_end)))
-        finding(v, segment->info.number, segment->data_end,
-                "no valid footer; the writer writes it anew when it starts", 0,
-                0);
     else if (!bytes_all_zero(segment->data + offset,
                              (size_t)(segment->data_end - offset)))
         finding(v, segment->info.number, offset,
                 "bytes where a full segment holds only zeros", 0, 0);
+    else if (!bytes_all_zero(segment->data + segment->data_end,
+                             (size_t)(len - segment->data_end)) &&
+             !is_written_now(v))
+        finding(v, segment->info.number, segment->data_end,
+                "no valid footer; the writer writes it anew when it starts", 0,
+                0);
 }
 
 static void

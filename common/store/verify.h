@@ -2,9 +2,10 @@
 /*
  * verify - reads a whole log and says what is wrong with it.
  *
- * It needs no writer and changes nothing.  It uses the decoders that reading
- * and recovery use: every checksum, the chain of groups, positions, versions,
- * footers, and, unless it is to be quick, every link of every event.
+ * It needs no writer, may run beside one, and changes nothing.  It uses the
+ * decoders that reading and recovery use: every checksum, the chain of groups,
+ * positions, versions, footers, and, unless it is to be quick, every link of
+ * every event.
  *
  * Threads: one.
  */

@@ -572,6 +572,29 @@ in_use(void **state)
     logfix_sync(&f->fix);
 }
 
+/* ---- verifying beside a writer ------------------------------------------ */
+
+static void
+what_a_writer_is_writing_is_no_damage(void **state)
+{
+    struct fixture *f = *state;
+    size_t len;
+
+    assert_int_equal(logfix_reopen(&f->fix), 0);
+    fill(f, FIRST, f->offsets[5], f->offsets[5] + 700, 'x');
+    assert_int_equal(findings(f), 0);
+    fill(f, FIRST, f->offsets[5], f->offsets[5] + 700, 0);
+    logfix_stop(&f->fix);
+    grow(f, 2);
+    free(file_read(log_path(f, FIRST), &len));
+    fill(f, FIRST, segment_data_end(len), len, 0);
+    assert_int_equal(logfix_reopen(&f->fix), 0);
+    fill(f, FIRST, segment_data_end(len), len, 'x');
+    assert_int_equal(findings(f), 0);
+    fill(f, FIRST, f->offsets[2], f->offsets[2] + 700, 'x');
+    assert_true(findings(f) > 0); /* but this is not what it writes now */
+}
+
 int
 main(void)
 {
@@ -604,6 +627,8 @@ main(void)
         ROW(prepared_segment_left),
         ROW(unfinished_restore),
         ROW(in_use),
+        cmocka_unit_test_setup_teardown(what_a_writer_is_writing_is_no_damage,
+                                        setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
