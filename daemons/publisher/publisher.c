@@ -581,7 +581,9 @@ open_sockets(struct publisher *p, const struct conf *conf, struct err *err)
         .type = ZMQ_XPUB,
         .queue_max = (uint32_t)conf_number(conf, "live.queue"),
         .unread_max = LIVE_UNREAD_MAX,
-        .frame_max = 1 + 255, /* a subscription to the name of a stream */
+        /* A subscription to the name of a stream, as ZMTP 3.1 sends it: one
+         * byte, "SUBSCRIBE", the name. */
+        .frame_max = 1 + 9 + 255,
     };
     const struct sock_options doorbell = {
         .type = ZMQ_SUB,

@@ -284,10 +284,11 @@ READY = frame(b"\x05READY\x0bSocket-Type" + struct.pack(">I", 6) + b"DEALER" +
               b"\x08Identity" + bytes(4), command=True)
 
 
-def shake_hands(pipeline, name="commands", kind=b"DEALER"):
-    """A bare socket behind its handshake, as a socket of this kind."""
+def shake_hands(pipeline, name="commands", kind=b"DEALER", minor=0):
+    """A bare socket behind its handshake, as a socket of this kind, by ZMTP
+    3.0 or another."""
     stream = raw(pipeline, name)
-    stream.sendall(GREETING)
+    stream.sendall(GREETING[:11] + bytes([minor]) + GREETING[12:])
     receive(stream, 64)
     stream.sendall(frame(b"\x05READY\x0bSocket-Type" +
                          struct.pack(">I", len(kind)) + kind, command=True))
