@@ -123,6 +123,7 @@ on_welcome(struct gateway *g, const struct welcome *welcome)
     if (g->writer.writer != 0)
         lose_writer(g);
     g->writer = *welcome;
+    g->last_position = welcome->watermark;
     g->waiting_since_ms = 0;
     if (welcome->commit_len_max < g->limits.commit_max + SECTOR_LEN)
         log_warn("commit.max is %u, but the writer takes commits of %u bytes "

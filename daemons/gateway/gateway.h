@@ -36,7 +36,7 @@ struct gateway {
     struct append_batch batch;
     struct submit_builder submit;
     struct outcome_batch outcomes;
-    uint64_t last_position; /* the highest that passed through here */
+    uint64_t last_position; /* the highest that it has heard of */
     uint64_t commands;      /* counted for status */
     struct log_limit odd_messages, lost_answers;
 };

@@ -13,7 +13,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 # pylint: disable=wrong-import-position
 from system import (FILES_SQL, ROOT, Pipeline, equal, expect,  # noqa: E402
-                    run)
+                    run, wait_until)
 
 try:
     import zmq
@@ -354,6 +354,11 @@ def what_is_put_off_comes_again_with_the_same_id():
               [("accepted", [n]) for n in (2, 3, 4)], "outcomes")
         page = daemons.client("queries").read(streams=["a-1"])
         equal(page["stream_version"], 4, "each is stored once")
+        # A gateway that has just begun knows where the log is.
+        daemons.pipeline.dev("restart", "gateway")
+        again = daemons.client("commands")
+        wait_until(lambda: again.ping()["log_id"], "the log's id")
+        equal(again.ping()["watermark"], page["watermark"], "watermark")
 
 
 run([it_makes_and_reads_the_vectors, it_speaks_with_the_daemons,
