@@ -80,10 +80,15 @@ def it_makes_and_reads_the_vectors():
         if case["kind"] == "APPEND":
             equal(fromdoc.append(v["commands"]), frames, name)
         elif case["kind"] == "READ":
-            equal(fromdoc.read(v["request"], v["backward"], v["from"], 0,
-                               v["events"], v["bytes"], v["wait_ms"],
-                               categories=v["categories"], types=v["types"]),
-                  frames, name)
+            kind, start = next(
+                ((k, v[w]) for k, w in enumerate(("from", "from_end",
+                                                  "from_time")) if w in v))
+            equal(fromdoc.read(v["request"], v.get("backward", 0), start, kind,
+                               v.get("events", 0), v.get("bytes", 0),
+                               v["wait_ms"], **{
+                                   w: v.get(w, ()) for w in (
+                                       "streams", "categories", "types",
+                                       "tags")}), frames, name)
         elif case["kind"] == "PING":
             equal([fromdoc.image(fromdoc.PING, v["request"])], frames, name)
         elif case["kind"] == "PROJECTION":

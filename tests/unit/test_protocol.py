@@ -61,6 +61,9 @@ def vectors():
         []), b"full"]
     yield "read", wire.read(7, 1, 0, 100, 10, 65536, 1000,
                             [("c", "order"), ("t", "Placed")])
+    yield "read-end", wire.read(8, 0, 1, 20, wait_ms=60000)
+    yield "read-time", wire.read(9, 0, 2, 1700000000000000, selectors=[
+        ("s", "order-1"), ("s", "order-2"), ("g", "shop:1")])
     yield "events-refused", [wire.header("EVENTS", 7, 3, 0, 0, 0, 0, 0),
                              b"from: ..."]
     yield "events", [wire.header("EVENTS", 7, 0, 1, 9, 8, 0, 2)]

@@ -392,6 +392,18 @@ reading(void **state)
                        { SELECT_TYPE, 6, "Placed" } },
         .selector_count = 2,
     };
+    const struct read_request end = {
+        .request = 8, .from_kind = READ_FROM_END, .from = 20, .wait_ms = 60000
+    };
+    const struct read_request moment = {
+        .request = 9,
+        .from_kind = READ_FROM_TIME,
+        .from = 1700000000000000,
+        .selectors = { { SELECT_STREAM, 7, "order-1" },
+                       { SELECT_STREAM, 7, "order-2" },
+                       { SELECT_TAG, 6, "shop:1" } },
+        .selector_count = 3,
+    };
     const struct read_answer refused = { .request = 7, .code = ANSWER_INVALID };
     const struct read_answer answer = { .request = 7,
                                         .at_end = true,
@@ -405,6 +417,10 @@ reading(void **state)
     (void)state;
     assert_int_equal(read_encode(&request, &made), 0);
     same("read", &made);
+    assert_int_equal(read_encode(&end, &made), 0);
+    same("read-end", &made);
+    assert_int_equal(read_encode(&moment, &made), 0);
+    same("read-time", &made);
     load("read", &vector);
     assert_int_equal(read_decode(&vector.frames[0], &vector.frames[1], &got),
                      0);
