@@ -56,11 +56,12 @@ free_list(struct outcome_list *list)
 void
 cairn_free(struct cairn **cairn)
 {
-    struct cairn *c = *cairn;
+    struct cairn *c;
 
-    *cairn = NULL;
-    if (c == NULL)
+    if (cairn == NULL || *cairn == NULL)
         return;
+    c = *cairn;
+    *cairn = NULL;
     append_client_close(&c->append);
     if (c->query_open)
         query_client_close(&c->query);

@@ -80,11 +80,12 @@ free_pieces(struct piece_bytes *pieces, int count)
 void
 cairn_command_free(struct cairn_command **command)
 {
-    struct cairn_command *c = *command;
+    struct cairn_command *c;
 
-    *command = NULL;
-    if (c == NULL)
+    if (command == NULL || *command == NULL)
         return;
+    c = *command;
+    *command = NULL;
     for (uint32_t i = 0; i < c->check_count; i++) {
         for (uint32_t k = 0; k < c->checks[i].item_count; k++)
             free_pieces(c->checks[i].items[k].pieces, ITEM_PIECES);
@@ -134,6 +135,8 @@ add_bytes(struct piece_bytes *piece, const void *data, size_t len)
 
     if (len == 0)
         return CAIRN_OK;
+    if (data == NULL)
+        return CAIRN_ERR_ARGUMENT;
     grown = realloc(piece->p, piece->len + len);
     if (grown == NULL)
         return CAIRN_ERR_MEMORY;

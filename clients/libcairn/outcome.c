@@ -60,7 +60,7 @@ outcome_take(void *arg, uint64_t tag, const struct wire_command *command,
 void
 cairn_outcome_free(struct cairn_outcome **outcome)
 {
-    if (*outcome == NULL)
+    if (outcome == NULL || *outcome == NULL)
         return;
     free((*outcome)->memory);
     free((*outcome)->event);

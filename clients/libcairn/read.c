@@ -32,6 +32,8 @@ cairn_query_new(struct cairn_query **ret_query)
 void
 cairn_query_free(struct cairn_query **query)
 {
+    if (query == NULL)
+        return;
     free(*query);
     *query = NULL;
 }
@@ -175,7 +177,7 @@ cairn_read(struct cairn *cairn, const struct cairn_query *query,
 void
 cairn_page_free(struct cairn_page **page)
 {
-    if (*page == NULL)
+    if (page == NULL || *page == NULL)
         return;
     query_result_free(&(*page)->result);
     free(*page);

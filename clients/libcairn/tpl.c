@@ -4,9 +4,10 @@
  *
  * tpl keeps its hooks in a global variable of the process.  A library must
  * not set it: a program that uses tpl itself would get our allocator.  So
- * libcairn has these, hidden, in place of the real ones; they know what
- * headers consist of, numbers and one level of arrays of numbers, and make
- * the same bytes (tests/unit/test_vectors.c runs against both).
+ * libcairn has these, hidden, in place of the real ones, and nothing global;
+ * they know what headers consist of, numbers and one level of arrays of
+ * numbers, and make the same bytes (tests/unit/test_vectors.c runs against
+ * both).
  *
  * What tpl_load() gets has passed image_check().
  */
@@ -15,13 +16,14 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "wire/arena.h"
 
 #define PARTS_MAX 16  /* the root and its arrays */
 #define FIELDS_MAX 32 /* of one part */
 #define HEADER_LEN 8  /* "tpl", flags, length */
-
-tpl_hook_t tpl_hook; /* image.c sets it, before the first node */
 
 struct field {
     void *addr;
@@ -32,12 +34,13 @@ struct field {
 struct part {
     struct field fields[FIELDS_MAX];
     uint32_t field_count;
-    uint8_t *bytes; /* packed; or what is left to unpack */
+    uint8_t *bytes;      /* packed */
+    const uint8_t *left; /* to unpack */
     size_t len, room;
     uint32_t count; /* elements packed; or left to unpack */
 };
 
-/* A tpl_node for whoever calls; its memory is the arena of image.c. */
+/* A tpl_node for whoever calls. */
 struct node {
     const char *format; /* a literal */
     size_t format_len;  /* with its NUL */
@@ -70,12 +73,11 @@ number_len(char c)
 tpl_node *
 tpl_map_va(char *format, va_list args)
 {
-    struct node *node = tpl_hook.malloc(sizeof *node);
+    struct node *node = calloc(1, sizeof *node);
     int part = 0;
 
     if (node == NULL)
         return NULL;
-    memset(node, 0, sizeof *node);
     node->format = format;
     node->format_len = strlen(format) + 1;
     node->part_count = 1;
@@ -92,6 +94,7 @@ tpl_map_va(char *format, va_list args)
             p->fields[p->field_count++] =
                 (struct field){ va_arg(args, void *), number_len(*c) };
         } else {
+            free(node);
             return NULL;
         }
     }
@@ -109,7 +112,7 @@ tpl_pack(tpl_node *tpl, int part)
 
     if (p->room - p->len < more) {
         size_t room = p->room == 0 ? 2 * more : 2 * p->room;
-        uint8_t *grown = tpl_hook.realloc(p->bytes, room);
+        uint8_t *grown = realloc(p->bytes, room);
 
         if (grown == NULL) {
             node->failed = true;
@@ -222,9 +225,10 @@ tpl_load(tpl_node *tpl, int mode, ...)
     data = va_arg(args, const uint8_t *);
     va_end(args);
     data += HEADER_LEN + node->format_len;
-    root->bytes = tpl_hook.malloc(element_len(root));
+    root->bytes = malloc(element_len(root));
     if (root->bytes == NULL)
         return -1;
+    root->left = root->bytes;
     root->count = 1;
     for (const char *c = node->format; *c != '\0'; c++) {
         struct part *p;
@@ -238,7 +242,7 @@ tpl_load(tpl_node *tpl, int mode, ...)
         p = &node->parts[++part];
         memcpy(&p->count, data, sizeof p->count);
         data += sizeof p->count;
-        p->bytes = (uint8_t *)(uintptr_t)data; /* only read */
+        p->left = data;
         data += p->count * element_len(p);
         c = strchr(c, ')');
     }
@@ -253,8 +257,8 @@ tpl_unpack(tpl_node *tpl, int part)
     if (p->count == 0)
         return 0;
     for (uint32_t i = 0; i < p->field_count; i++) {
-        memcpy(p->fields[i].addr, p->bytes, p->fields[i].len);
-        p->bytes += p->fields[i].len;
+        memcpy(p->fields[i].addr, p->left, p->fields[i].len);
+        p->left += p->fields[i].len;
     }
     p->count--;
     return 1;
@@ -263,5 +267,19 @@ tpl_unpack(tpl_node *tpl, int part)
 void
 tpl_free(tpl_node *tpl)
 {
-    (void)tpl; /* all at once, with the arena */
+    struct node *node = (void *)tpl;
+
+    for (int i = 0; i < node->part_count; i++)
+        free(node->parts[i].bytes);
+    free(node);
+}
+
+void
+arena_begin(void)
+{
+}
+
+void
+arena_empty(void)
+{
 }

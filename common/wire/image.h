@@ -72,7 +72,4 @@ int image_unpack_small(tpl_node *node, const char *format, zmq_msg_t *header);
 int image_check_kind(int rc, uint16_t version, uint16_t kind,
                      enum message_kind wanted);
 
-/* How often the arenas of this process have asked malloc() for memory. */
-uint64_t image_arena_allocations(void);
-
 #endif

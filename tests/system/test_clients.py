@@ -59,13 +59,15 @@ class Running:
                                            **options))
 
 
-def block(path, language):
-    """The first block of this language in a file of Markdown."""
+def block(path, language, word=""):
+    """The first block of this language, with this word, in a file of
+    Markdown."""
     with open(os.path.join(ROOT, path), encoding="utf-8") as file:
-        found = re.search(rf"^```{language}\n(.*?)^```$", file.read(),
-                          re.M | re.S)
-    expect(found, f"{path} has a block of {language}")
-    return found[1]
+        found = [text for text in re.findall(
+            rf"^```{language}\n(.*?)^```$", file.read(), re.M | re.S)
+            if word in text]
+    expect(found, f"{path} has a block of {language} {word}")
+    return found[0]
 
 
 def write(*parts, text):
@@ -97,6 +99,11 @@ def the_c_example_says_what_its_readme_says():
         write(r.dir, "order.c", text=block(path, "c"))
         said = r.say("sh", "-ec", block(path, "sh"), **installed.env)
         equal(said, block(path, "text"), "output")
+        # The archive, as the README says, and no library at run time.
+        said = r.say("sh", "-ec", block(path, "sh", "libcairn.a"),
+                     **dict(installed.env, LD_LIBRARY_PATH=""))
+        equal(said, "conflict\nconflict, repeated: 0\n" +
+              block(path, "text").splitlines(True)[-1], "output, with order-1")
 
 
 def the_python_example_says_what_its_readme_says():
@@ -379,6 +386,196 @@ def libcairn_exports_what_its_headers_declare_and_nothing_else():
            f"libcairn needs {needed}")
 
 
+def libcairn_has_no_globals():
+    """Nothing that can be written, in common or for each thread, but what
+    the loader fills in: pointers to texts."""
+    said = subprocess.run(
+        ["readelf", "-SW", os.path.join(BUILD, "lib", "libcairn.a")],
+        check=True, capture_output=True, text=True).stdout
+    sections = re.findall(r"\] (\.\S+) +\S+ +[0-9a-f]+ [0-9a-f]+ ([0-9a-f]+)",
+                          said)
+    expect(any(n.startswith(".text") for n, _ in sections), "no sections")
+    found = [name for name, size in sections if int(size, 16) > 0 and
+             re.match(r"\.(t?data|t?bss)(?!\.rel\.ro)", name)]
+    equal(found, [], "sections that can be written")
+
+
+C_THREADS = """
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <cairn/cairn.h>
+#define THREADS 8
+#define COMMANDS 100
+
+/* One client of each thread; all commands are made by the first one. */
+static struct cairn_command *commands[THREADS][COMMANDS];
+
+static void *
+use(void *arg)
+{
+    struct cairn *cairn = NULL;
+    struct cairn_query *query = NULL;
+    struct cairn_page *page = NULL;
+    struct cairn_outcome *outcome = NULL;
+    const struct cairn_event *event;
+    size_t n = (size_t)arg, done = 0;
+    char stream[32];
+
+    (void)snprintf(stream, sizeof stream, "thread-%zu", n);
+    if (cairn_new(&cairn) < 0 ||
+        cairn_set(cairn, "run", getenv("CAIRN_RUN")) < 0 ||
+        cairn_query_new(&query) < 0 || cairn_query_stream(query, stream) < 0)
+        return NULL;
+    for (size_t i = 0; i < COMMANDS; i++) {
+        if (cairn_append(cairn, commands[n][i], &outcome) == CAIRN_OK)
+            done += cairn_outcome_code(outcome) == CAIRN_ACCEPTED;
+        cairn_outcome_free(&outcome);
+    }
+    if (cairn_read(cairn, query, &page) == CAIRN_OK)
+        while (cairn_page_next(page, &event) > 0)
+            done++;
+    cairn_page_free(&page);
+    cairn_query_free(&query);
+    cairn_free(&cairn);
+    return (void *)done;
+}
+
+int
+main(void)
+{
+    pthread_t threads[THREADS];
+    char stream[32];
+
+    for (size_t n = 0; n < THREADS; n++) {
+        (void)snprintf(stream, sizeof stream, "thread-%zu", n);
+        for (size_t i = 0; i < COMMANDS; i++)
+            if (cairn_command_new(&commands[n][i]) < 0 ||
+                cairn_command_expect(commands[n][i], stream,
+                                     CAIRN_EXPECT_EXACT, i) < 0 ||
+                cairn_command_event(commands[n][i], stream, "T", NULL, 0) < 0)
+                return 1;
+    }
+    for (size_t n = 0; n < THREADS; n++)
+        if (pthread_create(&threads[n], NULL, use, (void *)n) != 0)
+            return 1;
+    for (size_t n = 0; n < THREADS; n++) {
+        void *done;
+
+        (void)pthread_join(threads[n], &done);
+        for (size_t i = 0; i < COMMANDS; i++)
+            cairn_command_free(&commands[n][i]);
+        printf("%zu\\n", (size_t)done);
+    }
+    return 0;
+}
+"""
+
+
+def threads_use_clients_of_their_own_at_once():
+    """Whatever was made by another thread before."""
+    with Running() as r:
+        installed = Installed(r.dir)
+        write(r.dir, "threads.c", text=C_THREADS)
+        said = r.say("sh", "-ec", "cc threads.c -o threads -pthread "
+                     "$(pkg-config --cflags --libs cairn) && ./threads",
+                     **installed.env)
+        equal(said, "200\n" * 8, "stored and read by each")
+
+
+C_MISUSE = """
+#include <assert.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cairn/cairn.h>
+
+int
+main(void)
+{
+    struct cairn *cairn = NULL;
+    struct cairn_command *command = NULL;
+    struct cairn_query *query = NULL;
+    struct cairn_outcome *outcome = NULL;
+    struct cairn_page *page = NULL;
+    char *longest = malloc(65537);
+    static const char *const wrong[][2] = {
+        { "nothing", "1" }, { "deadline_ms", "-5" }, { "deadline_ms", "" },
+        { "deadline_ms", "86400001" }, { "window", "0" },
+        { "window", "16385" }, { "window", "99999999999999999999" },
+        { "window", "1x" }, { "server_key", "short" },
+    };
+
+    assert(longest != NULL);
+    memset(longest, 'a', 65536);
+    longest[65536] = '\\0';
+    cairn_free(NULL);
+    cairn_command_free(NULL);
+    cairn_query_free(NULL);
+    cairn_outcome_free(NULL);
+    cairn_page_free(NULL);
+    cairn_free(&cairn);
+    cairn_outcome_free(&outcome);
+    cairn_page_free(&page);
+
+    assert(cairn_new(&cairn) == CAIRN_OK);
+    assert(cairn_set(cairn, "run", getenv("CAIRN_RUN")) == CAIRN_OK);
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+        assert(cairn_set(cairn, wrong[i][0], wrong[i][1]) ==
+               CAIRN_ERR_ARGUMENT);
+    assert(cairn_set(cairn, "run", longest) == CAIRN_ERR_ARGUMENT);
+    assert(cairn_error(cairn)[0] != '\\0');
+
+    /* What cannot be sent changes nothing. */
+    assert(cairn_command_new(&command) == CAIRN_OK);
+    assert(cairn_command_event_tag(command, "t") == CAIRN_ERR_ARGUMENT);
+    assert(cairn_command_event_meta(command, "m", 1) == CAIRN_ERR_ARGUMENT);
+    assert(cairn_command_match_type(command, "T") == CAIRN_ERR_ARGUMENT);
+    assert(cairn_command_expect(command, longest, CAIRN_EXPECT_NONE, 0) ==
+           CAIRN_ERR_ARGUMENT);
+    assert(cairn_command_event(command, longest, "T", NULL, 0) ==
+           CAIRN_ERR_ARGUMENT);
+    assert(cairn_command_event(command, "a-1", "T", NULL, 1) ==
+           CAIRN_ERR_ARGUMENT);
+    assert(cairn_command_event(command, "a-1", "T", "", SIZE_MAX) ==
+           CAIRN_ERR_ARGUMENT);
+    assert(cairn_append(cairn, command, &outcome) == CAIRN_OK);
+    assert(cairn_outcome_code(outcome) == CAIRN_INVALID);
+    cairn_outcome_free(&outcome);
+    assert(cairn_set(cairn, "window", "1") == CAIRN_ERR_ARGUMENT);
+
+    longest[256] = '\\0';
+    assert(cairn_command_event(command, "a-1", "T", NULL, 0) == CAIRN_OK);
+    assert(cairn_command_event_tag(command, longest) == CAIRN_ERR_ARGUMENT);
+    for (int i = 0; i < 255; i++)
+        assert(cairn_command_event_tag(command, "t") == CAIRN_OK);
+    assert(cairn_command_event_tag(command, "t") == CAIRN_ERR_ARGUMENT);
+
+    assert(cairn_query_new(&query) == CAIRN_OK);
+    assert(cairn_query_tag(query, longest) == CAIRN_ERR_ARGUMENT);
+    for (int i = 0; i < 64; i++)
+        assert(cairn_query_tag(query, "t") == CAIRN_OK);
+    assert(cairn_query_tag(query, "t") == CAIRN_ERR_ARGUMENT);
+    cairn_query_backward(query);
+    assert(cairn_follow(cairn, query, NULL, NULL) == CAIRN_ERR_ARGUMENT);
+
+    cairn_query_free(&query);
+    cairn_command_free(&command);
+    cairn_free(&cairn);
+    free(longest);
+    return 0;
+}
+"""
+
+
+def libcairn_says_no_to_what_it_cannot_send():
+    with Running() as r:
+        installed = Installed(r.dir)
+        write(r.dir, "misuse.c", text=C_MISUSE)
+        r.say("sh", "-ec", "cc misuse.c -o misuse $(pkg-config --cflags "
+              "--libs cairn) && ./misuse", **installed.env)
+
+
 def the_headers_are_c11_and_cpp():
     with tempfile.TemporaryDirectory(prefix="cairn-clients-") as top:
         installed = Installed(top)
@@ -468,6 +665,9 @@ CASES = [the_c_example_says_what_its_readme_says,
          every_client_survives_daemons_that_are_killed,
          nobody_there_is_told_at_the_deadline,
          libcairn_exports_what_its_headers_declare_and_nothing_else,
+         libcairn_has_no_globals,
+         threads_use_clients_of_their_own_at_once,
+         libcairn_says_no_to_what_it_cannot_send,
          the_headers_are_c11_and_cpp,
          the_types_of_python_hold,
          *([node_ends_when_closed_clients_are_collected,
