@@ -326,6 +326,125 @@ def nobody_there_is_told_at_the_deadline():
         shutil.rmtree(top)
 
 
+PYTHON_CLOSED = """
+import asyncio, sys, time
+from cairn import *
+there, nowhere = sys.argv[1:]
+for wrong in ({"window": 0}, {"window": 16385}, {"deadline": 0},
+              {"deadline": -1}, {"deadline": float("nan")}):
+    try:
+        Client(**wrong)
+    except ValueError:
+        continue
+    print("taken:", wrong)
+client = Client(run=there)
+client.watermark()
+client.close()
+client.close()
+for use in (lambda: client.append(Command([NewEvent("a-1", "T")])),
+            client.watermark, lambda: next(client.follow())):
+    try:
+        use()
+    except ClosedError:
+        print("closed")
+
+async def main():
+    here, far = AsyncClient(run=there), AsyncClient(run=nowhere, window=1)
+    await here.watermark()
+    waiting = [asyncio.create_task(c) for c in (
+        anext(here.follow(Query(from_end=0))), *(far.outcome(
+            Command([NewEvent("a-1", "T")])) for _ in range(2)))]
+    await asyncio.sleep(0.1)
+    for client in (here, far, here):
+        await client.close()
+    for found in await asyncio.gather(*waiting, return_exceptions=True):
+        print("closed" if isinstance(found, ClosedError) else
+              f"{found.code} {found.sent}")
+    for use in (here.watermark(), here.append(
+            Command([NewEvent("a-1", "T")]))):
+        try:
+            await use
+        except ClosedError:
+            print("closed")
+    # Those that wait for others have no more time than these.
+    async with AsyncClient(run=nowhere, window=1, deadline=2.0) as client:
+        began = time.monotonic()
+        await client.append_many(Command([NewEvent("a-1", "T")])
+                                 for _ in range(8))
+        print("in time" if time.monotonic() - began < 10 else "late")
+asyncio.run(main())
+"""
+
+NODE_CLOSED = """
+import * as cairn from "cairn-client";
+const [there, nowhere] = process.argv.slice(2);
+const event = { stream: "a-1", type: "T" };
+for (const wrong of [{ window: 0 }, { window: 1.5 }, { window: 16385 },
+                     { deadlineMs: 0 }, { deadlineMs: NaN }]) {
+    try {
+        new cairn.Client(wrong);
+        console.log("taken:", wrong);
+    } catch (e) {
+        if (!(e instanceof RangeError)) throw e;
+    }
+}
+const here = new cairn.Client({ run: there });
+const far = new cairn.Client({ run: nowhere, window: 1,
+                               deadlineMs: undefined });
+for (const wrong of [{ schema: 1.5 }, { type: "\\ud800" }]) {
+    try {
+        await here.append({ events: [{ ...event, ...wrong }] });
+        console.log("taken:", wrong);
+    } catch (e) {
+        if (!(e instanceof RangeError)) throw e;
+    }
+}
+await here.watermark();
+const waiting = [here.follow({ fromEnd: 0 }).next(),
+                 far.outcome({ events: [event] }),
+                 far.outcome({ events: [event] })];
+setTimeout(async () => {
+    for (const client of [here, far, here]) await client.close();
+}, 100);
+const say = async (promise) => {
+    try {
+        const { code, sent } = await promise;
+        console.log(code, sent ? "True" : "False");
+    } catch (e) {
+        if (!(e instanceof cairn.ClosedError)) throw e;
+        console.log("closed");
+    }
+};
+for (const promise of waiting) await say(promise);
+await say(here.watermark());
+await say(here.append({ events: [event] }));
+const late = new cairn.Client({ run: nowhere, window: 1, deadlineMs: 2000 });
+const began = performance.now();
+await late.appendMany(Array(8).fill({ events: [event] }));
+console.log(performance.now() - began < 10000 ? "in time" : "late");
+await late.close();
+"""
+
+
+def a_closed_client_lets_nobody_wait():
+    """Nor does one that was given options which cannot be."""
+    with Running() as r:
+        write(r.dir, "closed.py", text=PYTHON_CLOSED)
+        write(r.dir, "closed.mjs", text=NODE_CLOSED)
+        nowhere = os.path.join(r.dir, "nowhere")
+        closed = "closed\nunknown False\nunknown False\n" + 2 * "closed\n" + \
+            "in time\n"
+        equal(r.say(sys.executable, "closed.py", r.pipeline.path("run"),
+                    nowhere, PYTHONPATH=clients.PYTHON),
+              3 * "closed\n" + closed, "Python")
+        if HAS_NODE:
+            os.mkdir(os.path.join(r.dir, "node_modules"))
+            os.symlink(clients.NODE,
+                       os.path.join(r.dir, "node_modules", "cairn-client"))
+            equal(r.say("node", "closed.mjs", r.pipeline.path("run"), nowhere),
+                  closed, "Node.js")
+
+
 NODE_COLLECTED = """
 import { Client } from "cairn-client";
 async function use() {
@@ -664,6 +783,7 @@ CASES = [the_c_example_says_what_its_readme_says,
          *([the_node_example_says_what_its_readme_says] if HAS_NODE else []),
          every_client_survives_daemons_that_are_killed,
          nobody_there_is_told_at_the_deadline,
+         a_closed_client_lets_nobody_wait,
          libcairn_exports_what_its_headers_declare_and_nothing_else,
          libcairn_has_no_globals,
          threads_use_clients_of_their_own_at_once,

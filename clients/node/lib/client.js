@@ -14,10 +14,13 @@ import {
     appendError,
 } from "./errors.js";
 import { Commands, Requests } from "./peer.js";
+import { CLOSED } from "./session.js";
 import * as wire from "./wire.js";
 
 const WAIT_STEP_MS = 10000; // of one request, so that a lost answer is noticed
 const BUSY_MS = 50;
+const DEADLINE_MAX_MS = 86400000;
+const WINDOW_MAX = 16384;
 
 /** A new UUIDv7: command ids carry their time. */
 export function uuid7() {
@@ -65,17 +68,27 @@ export class Client {
 
     constructor(options = {}) {
         const run = options.run ?? "/run/cairn";
+        const given = Object.entries(options).filter(
+            ([, value]) => value !== undefined,
+        );
         this.#options = {
             commands: `ipc://${run}/commands`,
             queries: `ipc://${run}/queries`,
             projections: `ipc://${run}/projections/`,
             deadlineMs: 30000,
             window: 256,
-            ...options,
+            ...Object.fromEntries(given),
         };
+        const { deadlineMs, window } = this.#options;
+        if (!(deadlineMs > 0 && deadlineMs <= DEADLINE_MAX_MS)) {
+            throw new RangeError("deadlineMs: above 0, at most a day");
+        }
+        if (!Number.isInteger(window) || window < 1 || window > WINDOW_MAX) {
+            throw new RangeError(`window: from 1 to ${WINDOW_MAX}`);
+        }
     }
 
-    /** Closes it.  Commands without an outcome get none. */
+    /** Closes it.  Commands without an outcome get one: unknown. */
     async close() {
         this.#closed = true;
         await this.#commands?.close();
@@ -90,7 +103,7 @@ export class Client {
 
     #check() {
         if (this.#closed) {
-            throw new ClosedError("the client has been closed");
+            throw new ClosedError(CLOSED);
         }
     }
 
@@ -134,7 +147,7 @@ export class Client {
         let peer = this.#requests.get(endpoint);
         if (peer === undefined) {
             peer = new Requests(
-                    endpoint,
+                endpoint,
                 this.#options,
                 this.#options.deadlineMs,
             );

@@ -15,9 +15,9 @@ export interface Options {
     queries?: string;
     /** Endpoint of the projectors without their names. */
     projections?: string;
-    /** How long anything is tried; 30000. */
+    /** How long anything is tried; 30000, at most a day. */
     deadlineMs?: number;
-    /** Commands in flight at most; 256. */
+    /** Commands in flight at most; 256, at most 16384. */
     window?: number;
     /** CURVE keys in Z85; needed over tcp, and used for nothing else. */
     serverKey?: string;
@@ -226,7 +226,7 @@ export class Client {
         position: Integer,
         more?: { timeoutMs?: number },
     ): Promise<bigint>;
-    /** Closes it.  Commands without an outcome get none. */
+    /** Closes it.  Commands without an outcome get one: unknown. */
     close(): Promise<void>;
 }
 

@@ -3,14 +3,21 @@
 
 import * as zmq from "zeromq";
 
-import { CairnError, UnreachableError, RefusedError } from "./errors.js";
+import {
+    CairnError,
+    ClosedError,
+    RefusedError,
+    UnreachableError,
+} from "./errors.js";
 import {
     AppendSession,
+    CLOSED,
     CONNECTED,
     Call,
     DENIED,
     DISCONNECTED,
     silenceMs,
+    unsentOutcome,
 } from "./session.js";
 import * as wire from "./wire.js";
 
@@ -163,16 +170,21 @@ export class Commands extends Peer {
     /** The outcome of a command. */
     outcome(command) {
         const encoded = wire.encodeCommand(command);
-        return new Promise((resolve, reject) => {
-            this.#waiting.push({ encoded, resolve, reject });
+        const deadline = now() + this.#deadlineMs;
+        return new Promise((resolve) => {
+            this.#waiting.push({ encoded, deadline, resolve });
             this.#work();
         });
     }
 
     #admit() {
         while (this.#waiting.length > 0 && this.#session.size < this.#window) {
-            const { encoded, resolve } = this.#waiting.shift();
-            this.#session.add(encoded, now(), this.#deadlineMs, resolve);
+            const { encoded, deadline, resolve } = this.#waiting.shift();
+            if (now() < deadline) {
+                this.#session.add(encoded, now(), deadline, resolve);
+            } else {
+                resolve(unsentOutcome(encoded, false));
+            }
         }
     }
 
@@ -241,8 +253,11 @@ export class Commands extends Peer {
     }
 
     async close() {
-        clearTimeout(this.#timer);
         await super.close();
+        for (const { encoded, resolve } of this.#waiting.splice(0)) {
+            resolve(unsentOutcome(encoded, true));
+        }
+        this.#session.close();
         clearTimeout(this.#timer);
     }
 }
@@ -368,7 +383,7 @@ export class Requests extends Peer {
     }
 
     async close() {
-        this.#fail(new UnreachableError("the client has been closed"));
+        this.#fail(new ClosedError(CLOSED));
         await super.close();
     }
 }

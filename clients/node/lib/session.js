@@ -10,6 +10,9 @@ const SILENCE_MS = 5000; // without any answer: the connection may be dead
 const RESEND_MS = 1000; // a request without an answer is asked again
 const MESSAGE_BYTES = 256 << 10;
 const AGAIN = new Set(["busy", "unknown", "stopping"]);
+const LATE = "no answer until the deadline";
+
+export const CLOSED = "the client has been closed";
 
 /** What can become of a connection. */
 export const CONNECTED = "connected";
@@ -40,8 +43,9 @@ export class AppendSession {
         return this.#pending.size;
     }
 
-    /** Takes an encoded command; `done` is called once with its outcome. */
-    add(command, now, deadlineMs, done) {
+    /** Takes an encoded command to be tried until the deadline; `done` is
+     * called once with its outcome. */
+    add(command, now, deadline, done) {
         const serial = ++this.#serial;
         if (this.#pending.size === 0) {
             this.#heard = now;
@@ -49,7 +53,7 @@ export class AppendSession {
         this.#pending.set(serial, {
             command,
             done,
-            deadline: now + deadlineMs,
+            deadline,
             sent: false, // and no reason to send it again
             reached: false, // was sent once
         });
@@ -224,19 +228,21 @@ export class AppendSession {
             this.#heard = now;
             this.#allAgain(now);
         }
+        this.#giveUp(now, LATE);
+        return silent;
+    }
+
+    /** Gives everything up: the client is closed. */
+    close() {
+        this.#giveUp(Infinity, CLOSED);
+    }
+
+    #giveUp(now, why) {
         for (const [serial, entry] of [...this.#pending]) {
             if (now >= entry.deadline) {
-                this.#finish(
-                    serial,
-                    bareOutcome(
-                        entry,
-                        "unknown",
-                        "no answer until the deadline",
-                    ),
-                );
+                this.#finish(serial, bareOutcome(entry, "unknown", why));
             }
         }
-        return silent;
     }
 
     /** Milliseconds until there is something to do; null: nothing. */
@@ -251,6 +257,15 @@ export class AppendSession {
         return Math.max(after, 1);
     }
 }
+
+/** Of a command that was never sent, for its time is over; or the client is
+ * closed. */
+export const unsentOutcome = (command, isClosed) =>
+    bareOutcome(
+        { command, reached: false },
+        "unknown",
+        isClosed ? CLOSED : LATE,
+    );
 
 function bareOutcome(entry, code, detail) {
     return {

@@ -233,7 +233,18 @@ function bytesOf(value) {
         : Buffer.from(value ?? []);
 }
 
+/** A number that would be cut is none. */
+function whole(value, what) {
+    if (!Number.isInteger(value)) {
+        throw new RangeError(`${what} is no whole number: ${value}`);
+    }
+    return value;
+}
+
 function nameBytes(value, what) {
+    if (/\p{Surrogate}/u.test(value ?? "")) {
+        throw new RangeError(`${what} holds half of a surrogate pair`);
+    }
     const bytes = Buffer.from(value ?? "", "utf8");
     if (bytes.length > NAME_BYTES_MAX) {
         throw new RangeError(`${what} is longer than ${NAME_BYTES_MAX} bytes`);
@@ -264,7 +275,7 @@ function encodeEvent(event) {
             ...halves(event.id),
             ...halves(event.correlationId),
             ...halves(event.causationId),
-            event.schema ?? 1,
+            whole(event.schema ?? 1, "schema"),
             stream.length,
             type.length,
             contentType.length,
@@ -317,7 +328,7 @@ export function encodeCommand(command) {
             checks.length,
             events.length,
             command.dryRun ? 1 : 0,
-            command.show ?? 0,
+            whole(command.show ?? 0, "show"),
         ],
         checks: checks.map((check) => check.row),
         items: checks.flatMap((check) => check.items),

@@ -7,8 +7,8 @@ Both connect again, and send again with the same command id, by themselves.
 
 from .aio import AsyncClient
 from .client import Client
-from .errors import (AppendError, CairnError, ConflictError, DamagedError,
-                     DeniedError, InvalidError, NoSpaceError,
+from .errors import (AppendError, CairnError, ClosedError, ConflictError,
+                     DamagedError, DeniedError, InvalidError, NoSpaceError,
                      ProjectionFailedError, ProtocolError, RefusedError,
                      RejectedError, TooLargeError, UnknownOutcomeError,
                      UnreachableError, WaitTimeoutError)
@@ -18,8 +18,8 @@ from .model import (Check, Command, Condition, Event, Expect, Item, NewEvent,
 from .peer import Options
 
 __all__ = [
-    "AppendError", "AsyncClient", "CairnError", "Check", "Client", "Command",
-    "Condition", "ConflictError", "DamagedError", "DeniedError", "Event",
+    "AppendError", "AsyncClient", "CairnError", "Check", "Client",
+    "ClosedError", "Command", "Condition", "ConflictError", "DamagedError", "DeniedError", "Event",
     "Expect", "InvalidError", "Item", "NewEvent", "NoSpaceError", "Options",
     "Outcome", "Page", "Projection", "ProjectionFailedError", "ProtocolError",
     "Query", "RefusedError", "RejectedError", "TooLargeError",

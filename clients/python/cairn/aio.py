@@ -15,10 +15,11 @@ import zmq.asyncio
 
 from . import wire
 from .client import WAIT_STEP, continued, waited
-from .errors import CairnError, DamagedError, RefusedError, append_error
+from .errors import (CairnError, ClosedError, DamagedError, RefusedError,
+                     append_error)
 from .model import Command, Event, Outcome, Page, Projection, Query
 from .peer import Options, Peer
-from .session import AppendSession, Call, News, answered_by
+from .session import CLOSED, AppendSession, Call, News, answered_by
 
 
 class _Peer(Peer):
@@ -65,13 +66,12 @@ class _Commands(_Peer):
 
     def __init__(self, context: zmq.asyncio.Context, options: Options) -> None:
         self.session = AppendSession(options.verify, options.silence)
-        self.failure: CairnError | None = None
-        self._deadline = options.deadline
         self._work = asyncio.Event()
         super().__init__(context, options, "commands")
         self._tasks.append(asyncio.create_task(self._send()))
 
-    def add(self, command: Command) -> asyncio.Future[Outcome]:
+    def add(self, command: Command,
+            deadline: float) -> asyncio.Future[Outcome]:
         future: asyncio.Future[Outcome] = \
             asyncio.get_running_loop().create_future()
 
@@ -79,7 +79,7 @@ class _Commands(_Peer):
             if not future.done():
                 future.set_result(outcome)
 
-        self.session.add(command, time.monotonic(), self._deadline, done)
+        self.session.add(command, time.monotonic(), deadline, done)
         self.reopen_if_denied()
         self._work.set()
         return future
@@ -110,6 +110,10 @@ class _Commands(_Peer):
     def on_news(self, news: News) -> None:
         self.session.connection(news, time.monotonic())
         self._work.set()
+
+    async def close(self) -> None:
+        await super().close()
+        self.session.close()
 
 
 class _Requests(_Peer):
@@ -158,7 +162,7 @@ class _Requests(_Peer):
             call.lost()
             woken.set()
 
-    def _fail(self, problem: RefusedError) -> None:
+    def _fail(self, problem: CairnError) -> None:
         for _, future, _ in self._calls.values():
             if not future.done():
                 future.set_exception(problem)
@@ -191,6 +195,10 @@ class _Requests(_Peer):
         else:  # or was never sent over this connection
             self._all_lost()
 
+    async def close(self) -> None:
+        self._fail(ClosedError(CLOSED))
+        await super().close()
+
 
 class AsyncClient:
     """A client of one event loop; as Client otherwise.  Any number of its
@@ -203,6 +211,7 @@ class AsyncClient:
         self._requests: dict[str, _Requests] = {}
         self._window = asyncio.Semaphore(self.options.window)
         self._number = 0
+        self._closed = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -213,21 +222,34 @@ class AsyncClient:
         await self.close()
 
     async def close(self) -> None:
-        """Closes it.  Commands without an outcome get none."""
+        """Closes it.  Commands without an outcome get one: unknown."""
+        self._closed = True
+        peers: list[_Peer] = [*self._requests.values()]
         if self._commands is not None:
-            await self._commands.close()
-        for peer in self._requests.values():
+            peers.append(self._commands)
+        self._commands = None
+        self._requests.clear()
+        for peer in peers:
             await peer.close()
         self._context.term()
+
+    def _check(self) -> None:
+        if self._closed:
+            raise ClosedError(CLOSED)
 
     # ---- commands ----------------------------------------------------------
 
     async def outcome(self, command: Command) -> Outcome:
         """Appends; returns the outcome, accepted or not."""
+        self._check()
+        deadline = time.monotonic() + self.options.deadline
         async with self._window:
+            if self._closed:
+                return Outcome(command.id, "unknown", sent=False,
+                               detail=CLOSED)
             if self._commands is None:
                 self._commands = _Commands(self._context, self.options)
-            return await self._commands.add(command)
+            return await self._commands.add(command, deadline)
 
     async def append(self, command: Command) -> Outcome:
         """Appends; returns the outcome if it is accepted, else raises an
@@ -246,6 +268,7 @@ class AsyncClient:
 
     async def _ask(self, name: str, number: int, frames: list[bytes],
                    extra: float = 0.0) -> list[bytes]:
+        self._check()
         if name not in self._requests:
             self._requests[name] = _Requests(self._context, self.options, name)
         return await self._requests[name].ask(number, frames, extra)

@@ -13,11 +13,11 @@ from typing import Any, Self
 import zmq
 
 from . import wire
-from .errors import (DamagedError, ProjectionFailedError, RefusedError,
-                     WaitTimeoutError, append_error)
+from .errors import (ClosedError, DamagedError, ProjectionFailedError,
+                     RefusedError, WaitTimeoutError, append_error)
 from .model import Command, Event, Outcome, Page, Projection, Query
 from .peer import Options, Peer
-from .session import AppendSession, Call, News, answered_by
+from .session import CLOSED, AppendSession, Call, News, answered_by
 
 WAIT_STEP = 10.0  # of one request, so that a lost answer is soon noticed
 
@@ -95,6 +95,8 @@ class Client:
         self._context.term()
 
     def _peer(self, name: str) -> _Peer:
+        if self._context.closed:
+            raise ClosedError(CLOSED)
         if name not in self._peers:
             self._peers[name] = _Peer(self._context, self.options, name)
         return self._peers[name]
@@ -121,7 +123,8 @@ class Client:
             count = number + 1
             while len(self._session.pending) >= self.options.window:
                 self._pump()
-            self._session.add(command, time.monotonic(), self.options.deadline,
+            now = time.monotonic()
+            self._session.add(command, now, now + self.options.deadline,
                               partial(found.__setitem__, number))
         while len(found) < count:
             self._pump()

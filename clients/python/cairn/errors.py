@@ -25,6 +25,10 @@ class UnreachableError(CairnError):
     """Nobody answered until the deadline."""
 
 
+class ClosedError(CairnError):
+    """The client has been closed."""
+
+
 class RefusedError(CairnError):
     """A request was answered with an error; `code` is its name."""
 

@@ -14,6 +14,8 @@ from .errors import RefusedError
 from .session import SILENCE, News
 
 HANDSHAKE = 5.0  # until it is tried again
+DEADLINE_MAX = 86400.0
+WINDOW_MAX = 16384
 _EVENTS = {zmq.EVENT_HANDSHAKE_SUCCEEDED: News.CONNECTED,
            zmq.EVENT_DISCONNECTED: News.DISCONNECTED,
            zmq.EVENT_HANDSHAKE_FAILED_AUTH: News.DENIED}
@@ -37,15 +39,21 @@ class Options:
     projections: str = ""
     """Endpoint of the projectors without their names."""
     deadline: float = 30.0
-    """Seconds that anything is tried."""
+    """Seconds that anything is tried; at most a day."""
     window: int = 256
-    """Commands in flight at most."""
+    """Commands in flight at most; at most 16384."""
     verify: bool = True
     """Check the checksums of events; they cost about 0.1 us a byte."""
     server_key: bytes | None = None
     public_key: bytes | None = None
     secret_key: bytes | None = None
     """CURVE keys in Z85; needed over tcp, and used for nothing else."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.deadline <= DEADLINE_MAX:
+            raise ValueError(f"deadline: above 0, at most {DEADLINE_MAX:g} s")
+        if not 1 <= self.window <= WINDOW_MAX:
+            raise ValueError(f"window: from 1 to {WINDOW_MAX}")
 
     @property
     def silence(self) -> float:

@@ -8,6 +8,7 @@ seconds of a clock that never goes back.
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -22,6 +23,7 @@ SILENCE = 5.0  # without any answer: the connection may be dead
 RESEND = 1.0  # a request without an answer is asked again
 MESSAGE_BYTES = 256 << 10
 AGAIN = ("busy", "unknown", "stopping")
+CLOSED = "the client has been closed"
 
 
 class News(enum.Enum):
@@ -60,10 +62,10 @@ class AppendSession:
 
     def add(self, command: Command, now: float, deadline: float,
             done: Callable[[Outcome], None]) -> None:
-        """Takes a command; `done` is called once.  Raises ValueError for what
-        no message can carry."""
+        """Takes a command to be tried until the deadline; `done` is called
+        once.  Raises ValueError for what no message can carry."""
         self._serial += 1
-        entry = Pending(wire.encode_command(command), now + deadline, done)
+        entry = Pending(wire.encode_command(command), deadline, done)
         if not self.pending:
             self._heard = now
         self.pending[self._serial] = entry
@@ -183,12 +185,19 @@ class AppendSession:
         if silent:
             self._heard = now
             self._all_again(now)
+        self._give_up(now, "no answer until the deadline")
+        return silent
+
+    def close(self) -> None:
+        """Gives everything up: the client is closed."""
+        self._give_up(math.inf, CLOSED)
+
+    def _give_up(self, now: float, why: str) -> None:
         for serial, entry in list(self.pending.items()):
             if now >= entry.deadline:
                 self._finish(serial, Outcome(
                     entry.command.id, "unknown", sent=entry.reached,
-                    detail="no answer until the deadline"))
-        return silent
+                    detail=why))
 
     def wait(self, now: float) -> float:
         """Seconds until there is something to do."""
