@@ -224,6 +224,7 @@ query_read(struct query_client *client, struct read_request *request,
             return rc;
         ret_result->frame = 1;
         ret_result->at = 0;
+        ret_result->events = 0;
         if (ret_result->answer.code == ANSWER_OK)
             return 0;
         rc =
@@ -266,9 +267,15 @@ query_next(struct query_result *r, struct event *ret_event, struct err *err)
                            "checksum, in frame %d at byte %zu",
                            r->frame, r->at);
         r->at += record_len;
-        if (kind == RECORD_EVENT)
+        if (kind == RECORD_EVENT) {
+            r->events++;
             return 1;
+        }
     }
+    if (r->events != r->answer.event_count)
+        return err_set(err, -CAIRN_EDAMAGED,
+                       "the answer holds %u events, and says that it has %u",
+                       r->events, r->answer.event_count);
     return 0;
 }
 

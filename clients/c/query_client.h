@@ -44,6 +44,7 @@ struct query_result {
     struct message message;
     int frame;
     size_t at;
+    uint32_t events; /* that have been given out */
 };
 
 /* Reads; the result is released by query_result_free(). */

@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: MPL-2.0
 """Every client library asks again when it is told *busy*: as a REFUSED, which
 names no time, after a back-off of its own; as an outcome, not before the time
-that it names.  The commands keep their ids.  What tells them so stands in for
-the gateway and the publisher."""
+that it names.  The commands keep their ids.  What they do not understand they
+take for no answer, and codes and flags that they do not know for what
+doc/PROTOCOL.md says.  What tells them so stands in for the gateway and the
+publisher."""
 
 import os
 import shutil
@@ -31,7 +33,8 @@ RETRY_MS = 700  # longer than the first back-offs
 
 
 class Door(threading.Thread):
-    """A ROUTER that gives one answer after the other; the last one stays."""
+    """A ROUTER that gives one answer, or a list of them, after the other; the
+    last one stays."""
 
     def __init__(self, endpoint, answers):
         super().__init__(daemon=True)
@@ -54,7 +57,9 @@ class Door(threading.Thread):
                 continue
             answer = self.answers[min(len(self.came), len(self.answers) - 1)]
             self.came.append((time.monotonic(), values))
-            self.socket.send_multipart([who, *answer(values)])
+            said = answer(values)
+            for message in said if isinstance(said[0], list) else [said]:
+                self.socket.send_multipart([who, *message])
         self.socket.close()
 
     def close(self):
@@ -70,29 +75,30 @@ def refusal(code):
     return lambda values: [fromdoc.image(fromdoc.REFUSED, code), b"not now"]
 
 
-def outcome(code, retry_ms=0):
+def outcome(code, retry_ms=0, flags=0):
     """An answer to an APPEND of one command of one event."""
     def make(values):
         first = 1 if code == 0 else 0
         return [fromdoc.image(fromdoc.APPENDED, [
-            (*values[0][0][:2], code, 0, retry_ms, first, first, first, first,
-             0, 0, 0)], [(1,)] * first, []), b""]
+            (*values[0][0][:2], code, flags, retry_ms, first, first, first,
+             first, 0, 0, 0)], [(1,)] * first, []), b""]
     return make
 
 
-def page(values):
-    return [fromdoc.image(fromdoc.EVENTS, values[0], 0, 1, 1, 0, 0, 0)]
+def page(values, code=0, flags=1, events=0):
+    return [fromdoc.image(fromdoc.EVENTS, values[0], code, flags, 1, 0, 0,
+                          events), *([b"why"] if code else [])]
 
 
 BUSY, STOPPING = 6, 8
 
 
-def with_door(library, name, answers, request):
+def with_door(library, name, answers, request, options=()):
     """What the library makes of the answers; the door as it was then."""
     folder = tempfile.mkdtemp(prefix="cairn-door-")
     door = Door("ipc://" + os.path.join(folder, name), answers)
     try:
-        driver = conformance.Driver(library.driver, folder,
+        driver = conformance.Driver(library.driver, folder, options,
                                     env=dict(os.environ, **library.env))
         said = driver.ask(request)
         driver.close()
@@ -102,10 +108,14 @@ def with_door(library, name, answers, request):
     return said, door
 
 
-def asks_again(library):
-    append = {"op": "append", "commands": [{
+def one_append():
+    return {"op": "append", "commands": [{
         "id": str(uuid.UUID(fromdoc.command_id())),
         "events": [{"stream": "a-1", "type": "T"}]}]}
+
+
+def asks_again(library):
+    append = one_append()
     refused = [refusal(BUSY), refusal(STOPPING), refusal(BUSY)]
 
     said, door = with_door(library, "commands", refused + [outcome(0)], append)
@@ -132,6 +142,46 @@ def asks_again(library):
            f"{door.gaps()}")
 
 
+def other_counts(values):
+    """An outcome with more versions than there are."""
+    return [fromdoc.image(fromdoc.APPENDED, [
+        (*values[0][0][:2], 0, 0, 0, 1, 1, 1, 4000000000, 0, 0, 0)], [], []),
+        b""]
+
+
+def bears_nonsense(library):
+    nonsense = [lambda values: [b"garbage", b""], lambda values: [b"", b""],
+                lambda values: outcome(0)(values)[:1],
+                lambda values: [*outcome(0)(values), b""],
+                lambda values: page([5]), other_counts]
+    # A command is sent again after half of the deadline.
+    for sent in ([nonsense[0], outcome(0)],
+                 [lambda values: [a(values) for a in (*nonsense, outcome(0))]]):
+        said, door = with_door(library, "commands", sent, one_append(),
+                               ["deadline_ms=4000"])
+        equal([(o["code"], o["versions"]) for o in said.get("outcomes", ())],
+              [("accepted", [1])], f"{said}; outcomes")
+        equal(len(door.came), len(sent), "tries")
+
+    said, _ = with_door(library, "commands", [outcome(77)], one_append())
+    expect(said["outcomes"][0]["code"] not in fromdoc.CODES, f"code 77: {said}")
+    said, _ = with_door(library, "commands", [outcome(0, flags=0xfff0)],
+                        one_append())
+    equal(said["outcomes"][0]["code"], "accepted", f"flags: {said}; code")
+    equal([said["outcomes"][0][f] for f in ("repeated", "dry_run", "more")],
+          [False] * 3, f"flags: {said}; those that are known")
+
+    read = {"op": "read"}
+    said, _ = with_door(library, "queries", [lambda v: page(v, 77)], read)
+    expect(said["error"] not in fromdoc.CODES, f"code 77: {said}")
+    said, _ = with_door(library, "queries", [lambda v: page(v, 0, 0xfff1)],
+                        read)
+    equal((said.get("events"), said.get("at_end")), ([], True), f"{said}")
+    said, _ = with_door(library, "queries", [lambda v: page(v, events=5)],
+                        read)
+    equal(said.get("error"), "damaged", f"events that are not there: {said}")
+
+
 def the_client_of_the_page_asks_again():
     folder = tempfile.mkdtemp(prefix="cairn-door-")
     endpoint = "ipc://" + os.path.join(folder, "commands")
@@ -154,6 +204,11 @@ def cases():
             asks_again(library)
         case.__name__ = f"{library.name}_asks_again_when_it_is_told_busy"
         yield case
+
+        def nonsense(library=library):
+            bears_nonsense(library)
+        nonsense.__name__ = f"{library.name}_bears_what_it_does_not_know"
+        yield nonsense
 
 
 run([the_client_of_the_page_asks_again, *cases()])

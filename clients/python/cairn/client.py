@@ -13,8 +13,9 @@ from typing import Any, Self
 import zmq
 
 from . import wire
-from .errors import (ClosedError, DamagedError, ProjectionFailedError,
-                     RefusedError, WaitTimeoutError, append_error)
+from .errors import (CairnError, ClosedError, DamagedError,
+                     ProjectionFailedError, RefusedError, WaitTimeoutError,
+                     append_error)
 from .model import Command, Event, Outcome, Page, Projection, Query
 from .peer import Options, Peer
 from .session import CLOSED, AppendSession, Call, News, answered_by
@@ -140,7 +141,10 @@ class Client:
             session.mark_sent(group)
         peer.wait(session.wait(time.monotonic()))
         for frames in peer.messages():
-            session.received(frames, time.monotonic())
+            try:
+                session.received(frames, time.monotonic())
+            except CairnError:
+                pass  # not of this protocol: the deadline ends the wait
         self._take_news()
         if session.tick(time.monotonic()) and peer.connect_anew():
             session.connected = False
