@@ -725,6 +725,16 @@ def the_types_of_python_hold():
                            "cairn"], cwd=clients.PYTHON, text=True,
                           capture_output=True, check=False)
     equal(done.returncode, 0, f"mypy said {done.stdout}; its exit code")
+    with tempfile.TemporaryDirectory(prefix="cairn-clients-") as top:
+        text = block("clients/python/README.md", "python")
+        write(top, "order.py", text=text)
+        write(top, "wrong.py", text=text.replace("page.events", "page.event"))
+        said = subprocess.run(
+            ["mypy", "--strict", "--cache-dir", os.devnull, "order.py",
+             "wrong.py"], cwd=top, text=True, capture_output=True, check=False,
+            env=dict(os.environ, MYPYPATH=clients.PYTHON)).stdout
+        expect("order.py" not in said, said)
+        expect("wrong.py" in said, "a wrong field is not noticed: " + said)
 
 
 def the_types_of_node_hold():
