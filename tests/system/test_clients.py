@@ -490,6 +490,8 @@ def declared():
     for name in os.listdir(folder):
         with open(os.path.join(folder, name), encoding="utf-8") as file:
             text = re.sub(r"/\*.*?\*/", "", file.read(), flags=re.S)
+        expect(not re.search(r"\b(struct|union)\b[^;()]*\{", text),
+               f"{name} shows what is in a struct")
         found |= set(re.findall(r"CAIRN_API[^;]*?\b(cairn_\w+)\(", text))
     return sorted(found)
 
@@ -497,6 +499,10 @@ def declared():
 def libcairn_exports_what_its_headers_declare_and_nothing_else():
     lib = os.path.join(BUILD, "lib", "libcairn.so")
     equal(symbols("-D", lib), ["CAIRN_0", *declared()], "the shared library")
+    said = subprocess.run(["nm", "-D", "--defined-only", lib], check=True,
+                          capture_output=True, text=True).stdout
+    equal(sorted(re.findall(r" T (\w+)@@CAIRN_0$", said, re.M)), declared(),
+          "what has a version")
     equal(symbols("-g", lib[:-2] + "a"), declared(), "the archive")
     said = subprocess.run(["readelf", "-d", lib], check=True,
                           capture_output=True, text=True).stdout
