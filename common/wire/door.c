@@ -19,8 +19,11 @@
 static struct log_limit *
 limit_of(struct door *door, const char *key)
 {
+    const struct principal *known = rights_find(door->rights, key);
     struct denied *d;
 
+    if (known != NULL)
+        return &door->known[rights_index(door->rights, known)];
     for (uint32_t i = 0; i < DENIED_KEYS; i++)
         if (strcmp(door->denied[i].key, key) == 0)
             return &door->denied[i].limit;
@@ -76,10 +79,33 @@ door_find(const struct door *door, const char *key,
     return *ret_principal != NULL;
 }
 
+/* Reads the rights, and puts them in the place of others. */
+static int
+load_rights(struct door *door, struct err *err)
+{
+    struct rights *rights;
+    struct log_limit *known;
+    int rc = rights_load(door->rights_path, &rights, err);
+
+    if (rc < 0)
+        return rc;
+    known = calloc(rights_count(rights) + 1, sizeof *known);
+    if (known == NULL) {
+        rights_free(&rights);
+        return err_sys(err, -ENOMEM, "%s", door->rights_path);
+    }
+    for (size_t i = 0; i < rights_count(rights); i++)
+        known[i].every_ms = LOG_MS;
+    rights_free(&door->rights);
+    free(door->known);
+    door->rights = rights;
+    door->known = known;
+    return 0;
+}
+
 void
 door_reload(struct door *door)
 {
-    struct rights *rights;
     struct err err;
 
     if (door->rights == NULL) {
@@ -87,13 +113,12 @@ door_reload(struct door *door)
                  "restart to read a changed configuration");
         return;
     }
-    if (rights_load(door->rights_path, &rights, &err) < 0) {
+    if (load_rights(door, &err) < 0) {
         log_error("SIGHUP: %s; the rights stay as they were", err.text);
         return;
     }
-    rights_free(&door->rights);
-    door->rights = rights;
-    log_info("SIGHUP: %s: %zu keys", door->rights_path, rights_count(rights));
+    log_info("SIGHUP: %s: %zu keys", door->rights_path,
+             rights_count(door->rights));
     if (door->on_reload != NULL)
         door->on_reload(door->arg);
 }
@@ -111,7 +136,7 @@ open_tcp(struct door *door, const struct conf *conf, const char *tcp,
         return err_wrap(err, "%s: curve.secret",
                         conf_origin(conf, "curve.secret"));
     door->rights_path = conf_text(conf, "curve.rights");
-    rc = rights_load(door->rights_path, &door->rights, err);
+    rc = load_rights(door, err);
     if (rc < 0)
         (void)err_wrap(err, "%s: curve.rights",
                        conf_origin(conf, "curve.rights"));
@@ -169,7 +194,7 @@ door_open(struct door *door, const struct conf *conf,
     door->frame_max = o->frame_max;
     door->memory_max = conf_number(conf, "memory.max");
     door->excess.every_ms = door->relief.every_ms = door->strangers.every_ms =
-        LOG_MS;
+        door->dropped.every_ms = LOG_MS;
     door->statm_fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
     if (rc == 0 && door->statm_fd < 0)
         rc = err_sys(err, -errno, "/proc/self/statm");
@@ -193,6 +218,7 @@ door_close(struct door *door)
     if (door->zap.sock.zsock != NULL)
         zap_close(&door->zap);
     rights_free(&door->rights);
+    free(door->known);
 }
 
 /* ---- messages ---------------------------------------------------------- */
@@ -221,6 +247,9 @@ identify(struct door *door, zmq_msg_t *frame, struct address *from)
     key = zmq_msg_gets(frame, "User-Id");
     if (key == NULL)
         return is_local(frame) ? NULL : "the connection has proved no key";
+    /* Who comes over ipc may say anything of itself, this as well. */
+    if (!curve_key_valid(key))
+        return "what the connection says of itself is no key";
     if (door_find(door, key, &from->principal) && from->principal != NULL)
         return NULL;
     log_key(door, key, "unknown",
@@ -379,11 +408,42 @@ watch_memory(struct door *door)
 
 /* ---- the loop ---------------------------------------------------------- */
 
+static void
+tell_excess(struct door *door)
+{
+    uint64_t suppressed, refused = door->peers.refused;
+
+    if (door->also != NULL)
+        refused += door->also->refused;
+    if (refused == door->refused_told ||
+        !log_limited(&door->excess, &suppressed))
+        return;
+    door->refused_told = refused;
+    log_warn("connections.max: %u clients are connected; more are told busy "
+             "and closed (%" PRIu64 " so far)",
+             door->peers.count + (door->also == NULL ? 0 : door->also->count),
+             refused);
+}
+
+static void
+tell_dropped(struct door *door)
+{
+    uint64_t suppressed;
+
+    if (door->sock.dropped == door->dropped_told ||
+        !log_limited(&door->dropped, &suppressed))
+        return;
+    log_warn("a client does not read: its answers were dropped (%" PRIu64
+             " since the last such line)",
+             door->sock.dropped - door->dropped_told);
+    door->dropped_told = door->sock.dropped;
+}
+
 static int
 on_tick(zloop_t *loop, int timer, void *arg)
 {
     struct door *door = arg;
-    uint64_t now = clock_ms(), suppressed;
+    uint64_t now = clock_ms();
 
     (void)loop;
     (void)timer;
@@ -393,13 +453,8 @@ on_tick(zloop_t *loop, int timer, void *arg)
         peers_update(door->also, now);
         peers_expire(door->also, now);
     }
-    if (door->peers.refused > door->refused_told &&
-        log_limited(&door->excess, &suppressed)) {
-        door->refused_told = door->peers.refused;
-        log_warn("connections.max: %u clients are connected; more are told "
-                 "busy and closed (%" PRIu64 " so far)",
-                 door->peers.count, door->refused_told);
-    }
+    tell_excess(door);
+    tell_dropped(door);
     watch_memory(door);
     return 0;
 }
@@ -430,6 +485,11 @@ door_attach(struct door *door, zloop_t *loop)
 void
 door_status(const struct door *door, char *text, size_t len)
 {
-    (void)snprintf(text, len, "; %u clients%s", door->peers.count,
+    char dropped[48] = "";
+
+    if (door->sock.dropped > 0)
+        (void)snprintf(dropped, sizeof dropped,
+                       "; %" PRIu64 " answers dropped", door->sock.dropped);
+    (void)snprintf(text, len, "; %u clients%s%s", door->peers.count, dropped,
                    door->pressure_ticks == 0 ? "" : "; SHORT OF MEMORY");
 }

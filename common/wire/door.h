@@ -44,7 +44,7 @@
       UINT64_C(1) << 40, NULL }
 /* clang-format on */
 
-#define DENIED_KEYS 64u /* with a log line of their own in each minute */
+#define DENIED_KEYS 64u /* unknown ones with a line of their own in a minute */
 
 struct door_options {
     const char *endpoint_key, *tcp_key; /* names in the configuration */
@@ -53,7 +53,7 @@ struct door_options {
     uint64_t frame_max; /* bytes; above: too large, above twice it: closed */
 };
 
-/* A key that was denied something lately. */
+/* An unknown key that was denied something lately. */
 struct denied {
     char key[CURVE_KEY_LEN + 1];
     struct log_limit limit;
@@ -75,7 +75,9 @@ struct door {
     uint64_t unlooked;       /* bytes sent since memory was looked at */
     bool full;               /* it was above the limit then */
     uint64_t refused_told;   /* connections in excess, in the log */
-    struct log_limit excess, relief, strangers;
+    uint64_t dropped_told;   /* answers for clients that do not read */
+    struct log_limit excess, relief, strangers, dropped;
+    struct log_limit *known; /* by rights_index() */
     struct denied denied[DENIED_KEYS];
     uint32_t denied_next;
     void (*on_reload)(void *arg); /* rights have changed; may be NULL */
@@ -132,6 +134,7 @@ bool door_find(const struct door *door, const char *key,
 void door_reload(struct door *door);
 
 /* "; 12 clients" and so on, for the status line. */
+#define DOOR_STATUS_LEN 128
 void door_status(const struct door *door, char *text, size_t len);
 
 #endif

@@ -295,6 +295,12 @@ rights_at(const struct rights *rights, size_t index)
     return index < rights->count ? &rights->principals[index] : NULL;
 }
 
+size_t
+rights_index(const struct rights *rights, const struct principal *principal)
+{
+    return (size_t)(principal - rights->principals);
+}
+
 const char *
 principal_name(const struct principal *principal)
 {

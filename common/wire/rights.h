@@ -61,6 +61,8 @@ const struct principal *rights_find(const struct rights *rights,
 
 /* By place in the file, from 0; NULL behind the last. */
 const struct principal *rights_at(const struct rights *rights, size_t index);
+size_t rights_index(const struct rights *rights,
+                    const struct principal *principal);
 
 const char *principal_name(const struct principal *principal);
 const char *principal_key(const struct principal *principal);

@@ -121,10 +121,10 @@ void clients_land_all(struct clients *clients, enum answer_code code,
                       const char *detail);
 
 /*
- * Sends each client its answers of this turn as one message.  Returns how many
- * messages could not be sent, because a client has gone or does not read.
+ * Sends each client its answers of this turn as one message.  A client that has
+ * gone, or does not read, gets nothing: it asks again.
  */
-uint32_t clients_send(struct clients *clients, struct sock *sock);
+void clients_send(struct clients *clients, struct sock *sock);
 
 /* Begins a message to a client: routing id, and a delimiter if it uses one. */
 int client_address(const struct client *client, struct message *message);

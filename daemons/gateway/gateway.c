@@ -85,18 +85,6 @@ say_hello(struct gateway *g)
     message_clear(&message);
 }
 
-static void
-send_answers(struct gateway *g)
-{
-    uint32_t lost = clients_send(&g->clients, &g->door.sock);
-    uint64_t suppressed;
-
-    if (lost > 0 && log_limited(&g->lost_answers, &suppressed))
-        log_warn("a client has gone or does not read: its answers were "
-                 "dropped (%" PRIu64 " more since the last such line)",
-                 suppressed);
-}
-
 /* The writer that had these commands is not there any more. */
 static void
 lose_writer(struct gateway *g)
@@ -111,7 +99,7 @@ lose_writer(struct gateway *g)
     clients_land_all(&g->clients, ANSWER_UNKNOWN,
                      "the writer went away; ask again with the same command "
                      "id");
-    send_answers(g);
+    clients_send(&g->clients, &g->door.sock);
     g->writer.writer = 0;
 }
 
@@ -199,7 +187,7 @@ read_back(struct gateway *g)
             on_outcomes(g, &message);
         message_clear(&message);
     }
-    send_answers(g);
+    clients_send(&g->clients, &g->door.sock);
 }
 
 static void
@@ -362,8 +350,11 @@ take_command(struct gateway *g, struct client *client,
         command->show = g->show_max;
     if (submit_builder_add(&g->submit, token, command, commit_len, &commit) <
         0) {
+        static const char detail[] = "no memory";
         struct wire_outcome outcome = { .code = ANSWER_BUSY,
-                                        .retry_ms = BUSY_RETRY_MS };
+                                        .retry_ms = BUSY_RETRY_MS,
+                                        .detail = detail,
+                                        .detail_len = sizeof detail - 1 };
 
         (void)clients_land(&g->clients, token, &outcome);
         return;
@@ -487,7 +478,7 @@ read_front(struct gateway *g)
         message_clear(&message);
     }
     flush_submit(g);
-    send_answers(g);
+    clients_send(&g->clients, &g->door.sock);
 }
 
 /* What has come from either side goes to the other. */
@@ -553,7 +544,7 @@ gateway_start(void *self, struct daemon *daemon, struct err *err)
     int rc = 0;
 
     g->daemon = daemon;
-    g->odd_messages.every_ms = g->lost_answers.every_ms = 60000;
+    g->odd_messages.every_ms = 60000;
     g->waiting_since_ms = clock_ms();
     randombytes_buf(&g->instance, sizeof g->instance);
     g->streams_max = (uint32_t)conf_number(conf, "commit.streams_max");
@@ -604,7 +595,7 @@ finish_flights(struct gateway *g)
     clients_land_all(&g->clients, ANSWER_UNKNOWN,
                      "the gateway is stopping; ask again with the same "
                      "command id");
-    send_answers(g);
+    clients_send(&g->clients, &g->door.sock);
 }
 
 void
@@ -637,7 +628,7 @@ void
 gateway_status(void *self, char *text, size_t len)
 {
     struct gateway *g = self;
-    char door[64];
+    char door[DOOR_STATUS_LEN];
 
     door_status(&g->door, door, sizeof door);
     if (g->writer.writer == 0)

@@ -38,7 +38,7 @@ struct gateway {
     struct outcome_batch outcomes;
     uint64_t last_position; /* the highest that it has heard of */
     uint64_t commands;      /* counted for status */
-    struct log_limit odd_messages, lost_answers;
+    struct log_limit odd_messages;
 };
 
 int gateway_start(void *self, struct daemon *daemon, struct err *err);

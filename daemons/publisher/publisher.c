@@ -687,7 +687,7 @@ void
 publisher_status(void *self, char *text, size_t len)
 {
     struct publisher *p = self;
-    char door[64];
+    char door[DOOR_STATUS_LEN];
 
     door_status(&p->door, door, sizeof door);
     if (p->reader == NULL)

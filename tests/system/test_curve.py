@@ -11,7 +11,8 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 # pylint: disable=wrong-import-position
 import wire  # noqa: E402
-from peer import CONTEXT, Client, Key, Shop, TcpPipeline, local  # noqa: E402
+from peer import (CONTEXT, GREETING, Client, Key, Shop,  # noqa: E402
+                  TcpPipeline, frame, local, raw, receive)
 from system import (BUILD, FILES_SQL, Pipeline, equal, expect,  # noqa: E402
                     run)
 import zmq  # noqa: E402
@@ -191,19 +192,54 @@ def unknown_keys_do_not_come_in():
 
 def denials_are_logged_once_per_key():
     with Shop() as s:
-        client = s.commands(s.shop)
-        for _ in range(50):
-            equal(client.append(command("cart-1"))[0].code, "denied", "code")
-        keys = [zmq.curve_keypair() for _ in range(3)]
-        for key in keys * 3:
-            expect(refused_by(s.pipeline, key), "refused")
-        log = s.pipeline.log("gateway")
-        equal(log.count("denied: key " + s.shop.public.decode()), 1,
-              "lines about the shop")
-        expect("(shop)" in log and "cart-1" in log, log)
-        for public, _ in keys:
-            equal(log.count("denied: key " + public.decode()), 1,
-                  "lines about a stranger")
+        commands, queries = s.commands(s.shop), s.queries(s.shop)
+        for endpoint in (s.pipeline.commands, s.pipeline.queries):
+            keys = [zmq.curve_keypair() for _ in range(3)]
+            # More than have lines of their own: whoever makes up keys can
+            # neither fill the log nor keep a known key out of it.
+            keys += [zmq.curve_keypair() for _ in range(70)]
+            for key in keys + keys[:3]:
+                expect(refused_by(s.pipeline, key, endpoint), "refused")
+            for _ in range(50):
+                if endpoint == s.pipeline.commands:
+                    outcome, = commands.append(command("cart-1"))
+                    equal(outcome.code, "denied", "code")
+                else:
+                    answer, _ = queries.read(selectors=[("s", "cart-1")])
+                    equal(wire.CODES[answer["code"]], "denied", "code")
+            log = s.pipeline.log("gateway" if endpoint == s.pipeline.commands
+                                 else "publisher")
+            for public in [s.shop.public] + [public for public, _ in keys[:3]]:
+                equal(log.count("denied: key " + public.decode()), 1,
+                      "lines about a key")
+            expect("(shop): " in log, log)
+            equal(log.count("denied: key "), 1 + 64 + 1, "lines in all")
+
+
+def who_comes_over_ipc_cannot_pretend_a_key():
+    """ZMTP lets a peer say any property of itself, also User-Id."""
+    with Shop() as s:
+        p = s.pipeline
+        for who, name in (("gateway", "commands"), ("publisher", "queries")):
+            for said in (b"", b"x", b"x\n<3>forged line", b"\x1b[2J" * 50,
+                         b"x" * 40, b"x" * 41, s.shop.public + b"x"):
+                stream = raw(p, name)
+                stream.sendall(GREETING + frame(
+                    b"\x05READY\x0bSocket-Type\0\0\0\x06DEALER\x07User-Id" +
+                    len(said).to_bytes(4, "big") + said, command=True))
+                receive(stream, 64)
+                receive(stream, receive(stream, 2)[1])
+                for _ in range(3):
+                    stream.sendall(frame(wire.header("PING", 1)))
+                    answer = receive(stream, receive(stream, 2)[1])
+                    equal(wire.kind_of(answer), "REFUSED", said)
+                    equal(wire.fields("REFUSED", answer), [5], "denied")
+                    expect(receive(stream, receive(stream, 2)[1]), "a reason")
+                stream.close()
+            log = p.log(who)
+            expect("forged" not in log and "\x1b" not in log, log)
+            # What could be a key is told of once.
+            equal(log.count("denied: "), 1, f"lines of the {who}: {log}")
 
 
 def rights_change_on_sighup_and_no_connection_is_lost():
@@ -359,6 +395,7 @@ run([the_command_works_over_tcp,
      a_key_reads_what_it_may_and_nothing_else,
      unknown_keys_do_not_come_in,
      denials_are_logged_once_per_key,
+     who_comes_over_ipc_cannot_pretend_a_key,
      rights_change_on_sighup_and_no_connection_is_lost,
      what_is_not_safe_does_not_start,
      the_key_command_says_what_is_wrong])

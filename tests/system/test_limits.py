@@ -6,8 +6,10 @@ it and one beyond."""
 import array
 import fcntl
 import os
+import socket
 import sys
 import termios
+import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 # pylint: disable=wrong-import-position
@@ -165,10 +167,27 @@ def wait_until_taken(stream):
     wait_until(is_taken, "the daemon to take what was sent")
 
 
+class Notified:
+    """What the daemons of a pipeline tell systemd."""
+
+    def __init__(self, pipeline):
+        path = pipeline.env["NOTIFY_SOCKET"] = pipeline.path("notify")
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(path)
+        self.texts = []
+        threading.Thread(target=self.listen, daemon=True).start()
+
+    def listen(self):
+        while text := self.socket.recv(4096):
+            self.texts.append(text.decode())
+
+
 def queues_have_limits():
     """Who does not read loses what its queue has no room for, and nothing
-    else: the next question is answered, the next event comes."""
+    else: the next question is answered, the next event comes.  The journal
+    and the status tell of it."""
     p, count = Pipeline(), 20000
+    notified = Notified(p)
     p.config("gateway", "client\n    queue = 10\n")
     p.config("publisher", "queries\n    queue = 10\nlive\n    queue = 10\n")
     try:
@@ -190,8 +209,14 @@ def queues_have_limits():
             equal(wire.fields("PONG", last)[0], count, f"{name}: the next")
             honest.close()
             stream.close()
-        expect("does not read: its answers were dropped" in p.log("gateway"),
-               p.log("gateway"))
+        for who, serving in (("gateway", "serving; "),
+                             ("publisher", "serving up to ")):
+            wait_until(lambda w=who: "does not read: its answers were dropped"
+                       in p.log(w), f"a line of the {who}")
+            equal(p.log(who).count("does not read"), 1, "lines of one minute")
+            wait_until(lambda w=serving: any(
+                f"STATUS={w}" in text and "answers dropped" in text
+                for text in notified.texts), f"the status of the {who}")
         stream = shake_hands(p, "live", b"SUB")
         stream.sendall(frame(b"\x01"))
         wait_until(lambda: writer.append(wire.Command([event("a-1")])) and

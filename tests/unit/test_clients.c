@@ -37,7 +37,7 @@ a_client_stays_while_its_message_is_worked_through(void **state)
     client = get(&c, 1);
     assert_null(clients_launch(&c, client, uuid_v4(), 100, &token));
     clients_land_all(&c, ANSWER_ACCEPTED, "");
-    assert_int_equal(clients_send(&c, &nowhere), 1);
+    clients_send(&c, &nowhere);
     assert_int_equal(c.client_count, 1);
     other = get(&c, 2);
     assert_ptr_not_equal(other, client);
@@ -47,7 +47,7 @@ a_client_stays_while_its_message_is_worked_through(void **state)
     clients_release(&c, other);
     assert_int_equal(c.client_count, 1); /* it has one in flight */
     clients_land_all(&c, ANSWER_ACCEPTED, "");
-    assert_int_equal(clients_send(&c, &nowhere), 1);
+    clients_send(&c, &nowhere);
     assert_int_equal(c.client_count, 0);
     clients_free(&c);
 }
