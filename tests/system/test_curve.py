@@ -11,6 +11,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 # pylint: disable=wrong-import-position
 import wire  # noqa: E402
+from curve import Curve  # noqa: E402
 from peer import (CONTEXT, GREETING, Client, Key, Shop,  # noqa: E402
                   TcpPipeline, frame, local, raw, receive)
 from system import (BUILD, FILES_SQL, Pipeline, equal, expect,  # noqa: E402
@@ -242,6 +243,26 @@ def who_comes_over_ipc_cannot_pretend_a_key():
             equal(log.count("denied: "), 1, f"lines of the {who}: {log}")
 
 
+def a_key_cannot_pretend_another():
+    """It is the key that was proved in the handshake, whatever the client
+    says of itself."""
+    with Shop() as s:
+        p = s.pipeline
+        claim = [(b"User-Id", s.operator.public)]
+        commands = Curve(p.commands, p.server, s.shop, claim)
+        for stream, code in (("order-1", "accepted"), ("cart-1", "denied")):
+            outcome, = wire.outcomes(commands.ask(wire.append(
+                [command(stream)])))
+            equal(outcome.code, code, outcome.detail)
+        queries = Curve(p.queries, p.server, s.shop, claim)
+        for stream, code in (("order-1", 0), ("cart-1", 5)):
+            answer, _ = wire.events(queries.ask(wire.read(
+                selectors=[("s", stream)])))
+            equal(answer["code"], code, stream)
+        for connection in (commands, queries):
+            connection.close()
+
+
 def rights_change_on_sighup_and_no_connection_is_lost():
     with Shop() as s:
         p = s.pipeline
@@ -396,6 +417,7 @@ run([the_command_works_over_tcp,
      unknown_keys_do_not_come_in,
      denials_are_logged_once_per_key,
      who_comes_over_ipc_cannot_pretend_a_key,
+     a_key_cannot_pretend_another,
      rights_change_on_sighup_and_no_connection_is_lost,
      what_is_not_safe_does_not_start,
      the_key_command_says_what_is_wrong])

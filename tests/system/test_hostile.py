@@ -341,6 +341,38 @@ def more_connections_than_allowed_are_told_busy():
         p.close()
 
 
+def more_subscribers_than_allowed_are_closed():
+    p = Pipeline()
+    p.config("publisher", "connections\n    max = 50\n")
+    try:
+        p.up()
+        with Witness(p):
+            streams = [peer.shake_hands(p, "live", b"SUB") for _ in range(80)]
+            closed = []
+
+            def is_closed(stream):
+                stream.settimeout(0.01)
+                try:
+                    return stream.recv(1) == b""
+                except ConnectionError:
+                    return True
+                except TimeoutError:
+                    return False
+
+            def enough():
+                closed.extend([s for s in streams
+                               if s not in closed and is_closed(s)])
+                return len(closed) == 30
+            wait_until(enough, "those beyond the limit to be closed")
+            equal(closed, streams[50:], "the last that came")
+            wait_until(lambda: "connections.max" in p.log("publisher"),
+                       "a line about them")
+            for stream in streams:
+                stream.close()
+    finally:
+        p.close()
+
+
 def strangers_at_the_door_do_not_keep_others_out():
     p = TcpPipeline(gateway=HANDSHAKE)
     try:
@@ -601,4 +633,5 @@ run([garbage_in_place_of_a_greeting_is_hung_up_on,
      a_message_without_an_end_is_cut_off,
      who_never_reads_answers_costs_a_bounded_amount,
      more_connections_than_allowed_are_told_busy,
+     more_subscribers_than_allowed_are_closed,
      strangers_at_the_door_do_not_keep_others_out])
