@@ -306,9 +306,14 @@ def rights_change_on_sighup_and_no_connection_is_lost():
         frames = commands.ask(wire.append([command("order-1")]))
         equal(wire.kind_of(frames[0]), "REFUSED", "a revoked key")
         equal(wire.fields("REFUSED", frames[0]), [5], "denied")
-        equal(commands.ping(), "REFUSED", "a ping of a revoked key")
-        expect(refused_by(p, (s.shop.public, s.shop.secret)),
-               "and it does not come in again")
+        for client in (commands, queries):
+            equal(client.ping(), "REFUSED", "a ping of a revoked key")
+        frames = queries.ask(wire.read(selectors=[("s", "order-1")]))
+        equal((wire.kind_of(frames[0]), frames[1]),
+              ("REFUSED", b"this key has no rights here any more"), "a read")
+        for endpoint in (p.commands, p.queries):
+            expect(refused_by(p, (s.shop.public, s.shop.secret), endpoint),
+                   "and it does not come in again")
         expect(not monitor.poll(0), "no connection was lost")
         # The others have not noticed.
         equal(local_client.append(command("cart-2"))[0].code, "accepted",

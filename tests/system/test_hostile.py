@@ -373,49 +373,63 @@ def more_subscribers_than_allowed_are_closed():
         p.close()
 
 
+def stranger(pipeline, endpoint):
+    """A client with a key that nobody knows, which asks."""
+    public, secret = zmq.curve_keypair()
+    client = Client(endpoint, timeout_ms=100)
+    client.socket.close()
+    client.socket = peer.CONTEXT.socket(zmq.DEALER)
+    client.socket.setsockopt(zmq.LINGER, 0)
+    client.socket.curve_serverkey = pipeline.server.public
+    client.socket.curve_publickey = public
+    client.socket.curve_secretkey = secret
+    client.socket.connect(endpoint)
+    client.socket.send_multipart([wire.header("PING", 1)])
+    return client
+
+
 def strangers_at_the_door_do_not_keep_others_out():
-    p = TcpPipeline(gateway=HANDSHAKE)
+    p = TcpPipeline(gateway=HANDSHAKE, publisher=HANDSHAKE)
+    ping = peer.frame(wire.header("PING", 1))
+    curve = peer.GREETING.replace(b"NULL" + bytes(1), b"CURVE")
+    hello = b"\x04\xc8\x05HELLO" + b"\x01\x00" + bytes(192)
     try:
         key = Key(p, "honest")
         p.cairn("key", "authorize", "--rights", p.rights, "--append", "all",
-                "honest", key.path)
+                "--read", "all", "honest", key.path)
         p.up()
-        port = int(p.commands.rsplit(":", 1)[1])
-        before = p.pid("gateway")
+        before = p.pid("gateway"), p.pid("publisher")
         with Witness(p, p.connect(key)) as witness:
-            strangers = []
-            for _ in range(100):
-                public, secret = zmq.curve_keypair()
-                client = Client(p.commands, timeout_ms=100)
-                client.socket.close()
-                client.socket = peer.CONTEXT.socket(zmq.DEALER)
-                client.socket.setsockopt(zmq.LINGER, 0)
-                client.socket.curve_serverkey = p.server.public
-                client.socket.curve_publickey = public
-                client.socket.curve_secretkey = secret
-                client.socket.connect(p.commands)
-                client.socket.send_multipart([wire.header("PING", 1)])
-                strangers.append(client)
-            for data in (b"", b"x" * 1000, peer.GREETING + peer.READY,
-                         peer.GREETING.replace(b"NULL" + bytes(1),
-                                               b"PLAIN") + b"\x04\x10" +
-                         b"\x05HELLO\x05admin\x04root",
-                         peer.GREETING.replace(b"NULL" + bytes(1),
-                                               b"CURVE") + b"\x04\xc8" +
-                         b"\x05HELLO" + b"\x01\x00" + bytes(192)):
-                with socket.create_connection(("127.0.0.1", port)) as stream:
-                    stream.settimeout(10)
-                    stream.sendall(data)
-                    expect(closed_by_peer(stream), "it is hung up on")
-            fresh = p.connect(key)
-            equal(fresh.ping(), "PONG", "a known key still comes in")
-            fresh.close()
-            expect(not any(s.socket.poll(0) for s in strangers),
-                   "a stranger got an answer")
-            for client in strangers:
-                client.close()
+            for endpoint in (p.commands, p.queries):
+                port = int(endpoint.rsplit(":", 1)[1])
+                strangers = [stranger(p, endpoint) for _ in range(100)]
+                for data in (b"", b"x" * 1000, peer.GREETING + peer.READY,
+                             peer.GREETING.replace(b"NULL" + bytes(1),
+                                                   b"PLAIN") + b"\x04\x10" +
+                             b"\x05HELLO\x05admin\x04root",
+                             curve + hello, curve + peer.READY + ping,
+                             # ZMTP 1.0 and 2.0, which know no keys.
+                             b"\x01\x00\x1a\x00" + wire.header("PING", 1),
+                             b"\xff" + bytes(8) + b"\x7f\x00\x01\x00" + ping,
+                             b"\xff" + bytes(8) + b"\x7f\x01\x05\x00\x00" +
+                             ping):
+                    with socket.create_connection(("127.0.0.1",
+                                                   port)) as stream:
+                        stream.settimeout(10)
+                        stream.sendall(data)
+                        said = peer.receive(stream, 4096)
+                        expect(b"PONG" not in said and b"cairn" not in said,
+                               "a stranger got an answer")
+                        expect(len(said) < 256, f"{said!r}")
+                fresh = p.connect(key, endpoint)
+                equal(fresh.ping(), "PONG", "a known key still comes in")
+                fresh.close()
+                expect(not any(s.socket.poll(0) for s in strangers),
+                       "a stranger got an answer")
+                for client in strangers:
+                    client.close()
             witness.go_on()
-        equal(p.pid("gateway"), before, "the gateway")
+        equal((p.pid("gateway"), p.pid("publisher")), before, "the daemons")
     finally:
         p.close()
 
@@ -446,24 +460,25 @@ def a_forged_routing_id_is_nobody_elses():
         ready = peer.frame(
             b"\x05READY\x0bSocket-Type\0\0\0\x06DEALER\x08Identity\0\0\0\x05" +
             identity, command=True)
-        streams = []
-        for _ in range(3):
-            streams.append(peer.raw(p))
-            streams[-1].sendall(peer.GREETING + ready)
-            peer.receive(streams[-1], 64)
-            peer.receive(streams[-1], peer.receive(streams[-1], 2)[1])
-            streams[-1].sendall(ping)
-        head = peer.receive(streams[0], 2)
-        equal(wire.kind_of(peer.receive(streams[0], head[1])), "PONG",
-              "the first of a name")
-        for stream in streams[1:]:
-            stream.settimeout(0.2)
-            try:
-                equal(peer.receive(stream, 1), b"", "the second of a name")
-            except socket.timeout:
-                pass
-        for stream in streams:
-            stream.close()
+        for name in PUBLIC:
+            streams = []
+            for _ in range(3):
+                streams.append(peer.raw(p, name))
+                streams[-1].sendall(peer.GREETING + ready)
+                peer.receive(streams[-1], 64)
+                peer.receive(streams[-1], peer.receive(streams[-1], 2)[1])
+                streams[-1].sendall(ping)
+            head = peer.receive(streams[0], 2)
+            equal(wire.kind_of(peer.receive(streams[0], head[1])), "PONG",
+                  "the first of a name")
+            for stream in streams[1:]:
+                stream.settimeout(0.2)
+                try:
+                    equal(peer.receive(stream, 1), b"", "the second of a name")
+                except socket.timeout:
+                    pass
+            for stream in streams:
+                stream.close()
     equal(lives(p), before, "the daemons")
 
 
@@ -555,6 +570,20 @@ def bad_texts_are_refused_wherever_they_stand():
                 expect(outcome.code in ("invalid", "too large"), outcome.code)
                 expect(field.replace("_", " ") in outcome.detail,
                        outcome.detail)
+            broken = event("g-1")
+            broken.tags = [text]
+            conditions = [wire.Condition([(["T"], ["t"])]) for _ in range(2)]
+            conditions[0].queries = [([text], [b"t"])]
+            conditions[1].queries = [([b"T"], [text])]
+            for more in (wire.Command([broken]),
+                         *[wire.Command([event("g-1")], [condition])
+                           for condition in conditions]):
+                if len(text) > 255:
+                    break  # these lengths have one byte
+                outcome, = commands.append(more)
+                equal(outcome.code, "invalid", (text, outcome.detail))
+                expect("tag 0" in outcome.detail or
+                       "check 0" in outcome.detail, outcome.detail)
             for kind in "scgt":
                 answer = wire.events(queries.ask(
                     [wire.header("READ", 1, 0, 0, 0, 0, 0, 0,
