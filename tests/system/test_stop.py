@@ -23,7 +23,7 @@ CLIENTS = 24
 WINDOW = 64   # commands of a client on their way
 STOPS = 12
 LONG = 400000  # events: to build their table again takes a while
-SECONDS = 60  # for all of a case
+SECONDS = 60  # for whatever is waited for
 PUT_OFF = ("busy", "unknown", "stopping")
 
 
@@ -35,7 +35,20 @@ class Asker:
     def __init__(self, pipeline, number, firsts):
         self.pipeline, self.number, self.firsts = pipeline, number, firsts
         self.count, self.open, self.again = 0, set(), False
-        self.client = local(pipeline)
+        self.connect()
+
+    def connect(self):
+        self.client = local(self.pipeline)
+        self.monitor = self.client.socket.get_monitor_socket(
+            zmq.EVENT_DISCONNECTED)
+
+    def close(self):
+        self.client.socket.disable_monitor()
+        self.client.close()
+
+    def has_all(self):
+        """Whether the daemon has gone, and all that it said is here."""
+        return self.monitor.poll(0) != 0
 
     def send(self):
         """Fills the window."""
@@ -64,8 +77,8 @@ class Asker:
 
     def renew(self):
         """A new connection, once all is answered; or what is not is lost."""
-        self.client.close()
-        self.client = local(self.pipeline)
+        self.close()
+        self.connect()
         self.open.clear()
         self.again = False
 
@@ -86,28 +99,30 @@ class Crowd:
                 asker.renew()
             asker.send()
 
-    def work(self, done):
+    def work(self, done, what):
         """Goes on until done() is true."""
+        end = time.monotonic() + SECONDS
         while not done():
+            expect(time.monotonic() < end, f"waited in vain for {what}")
             self.turn()
 
-    def take(self, done, seconds=5):
+    def take(self, done, what):
         """Takes in answers, and sends nothing, until done() is true."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        end = time.monotonic() + SECONDS
+        over = False
+        while not over:
+            expect(time.monotonic() < end, f"waited in vain for {what}")
             over = done()
             for asker in self.askers:
                 while asker.take():
                     pass
-            if over:
-                break
 
     def finish(self):
-        self.take(lambda: not any(a.open for a in self.askers))
+        self.take(lambda: not any(a.open for a in self.askers), "answers")
 
     def close(self):
         for asker in self.askers:
-            asker.client.close()
+            asker.close()
 
 
 def ids_in_log(pipeline):
@@ -142,17 +157,14 @@ def accepted(crowd):
 
 def stop_the_writer_again_and_again(pipeline, crowd):
     rng = random.Random(seed())
-    end = time.monotonic() + SECONDS
     for _ in range(STOPS):
         goal = accepted(crowd) + 500
-        crowd.work(lambda g=goal: accepted(crowd) >= g or
-                   time.monotonic() > end)
+        crowd.work(lambda g=goal: accepted(crowd) >= g, "500 more")
         pause = time.monotonic() + rng.random() * 0.05
-        crowd.work(lambda p=pause: time.monotonic() > p)
+        crowd.work(lambda p=pause: time.monotonic() > p, "a moment")
         again = restart(pipeline, "writer")
-        crowd.work(lambda a=again: a.poll() is not None)
+        crowd.work(lambda a=again: a.poll() is not None, "the writer")
         expect(again.returncode == 0, "the writer did not come up again")
-    expect(time.monotonic() < end, f"{STOPS} stops took {SECONDS} s")
     crowd.finish()
 
 
@@ -192,13 +204,13 @@ def a_gateway_that_stops_answers_what_it_has_handed_over():
             pipeline.up()
             crowd = Crowd(pipeline, firsts)
             goal = accepted(crowd) + 500
-            crowd.work(lambda c=crowd, g=goal: accepted(c) >= g)
+            crowd.work(lambda c=crowd, g=goal: accepted(c) >= g, "500 more")
             pause = time.monotonic() + rng.random() * 0.05
-            crowd.work(lambda p=pause: time.monotonic() > p)
-            ended = stop(pipeline, "gateway")
-            crowd.take(ended)
-            expect(ended(), "the gateway did not end")
-            # All that it said has arrived; nothing may reach the next one.
+            crowd.work(lambda p=pause: time.monotonic() > p, "a moment")
+            crowd.take(stop(pipeline, "gateway"), "the end of the gateway")
+            crowd.take(lambda c=crowd: all(a.has_all() for a in c.askers),
+                       "what it said")
+            # All of it has arrived; nothing may reach the next one.
             crowd.close()
         stored = ids_in_log(pipeline)
         silent = stored - {str(i) for i in firsts}
@@ -222,7 +234,7 @@ def a_gateway_that_does_not_listen_delays_the_end_for_a_second():
         began = time.monotonic()
         wait_until(stop(pipeline, "writer"), "the end of the writer")
         took = time.monotonic() - began
-        expect(0.9 < took < 5, f"it took {took:.1f} s")
+        expect(took > 0.9, f"it took {took:.1f} s")
         expect("did not take in" in pipeline.log("writer"),
                pipeline.log("writer")[-500:])
         expect(wire.kind_of(mute.answer()[0]) == "FAREWELL", "no farewell")
