@@ -5,11 +5,13 @@
 
 #include "base/log.h"
 #include "wire/image.h"
+#include "wire/tcp.h"
 
 #define QUEUE_MAX 16u
 #define WAIT_MS 5000u               /* of a long poll */
 #define ANSWER_MS (WAIT_MS + 5000u) /* no answer for so long: ask again */
 #define PONG_MS 500u                /* likewise, to a ping */
+#define SILENCE_MS ANSWER_MS /* of a connection over tcp that may be dead */
 
 struct source {
     const struct selector *selectors; /* borrowed */
@@ -19,11 +21,13 @@ struct source {
 
     struct reader *reader; /* mapped; NULL when read through a publisher */
 
+    const char *endpoint;        /* borrowed */
     struct sock sock;            /* DEALER */
     struct sock_monitor monitor; /* says when the publisher goes */
     uint64_t request;            /* number of the one that is under way */
     uint64_t asked_ms;           /* when; 0: none is under way */
     uint64_t instance;           /* of the publisher that told the state */
+    uint64_t silent_ms;          /* since when it has said nothing */
     struct message held;         /* an answer, until it is known of which log */
     bool held_marked;            /* the mark of its last position is known */
     struct source_mark held_mark;
@@ -78,6 +82,7 @@ source_open_publisher(const char *endpoint, const struct curve_client *curve,
 
     if (rc < 0)
         return rc;
+    s->endpoint = endpoint;
     rc = sock_open(&s->sock, &options, err);
     if (rc == 0 && curve != NULL)
         rc = curve_join(&s->sock, curve, err);
@@ -219,11 +224,15 @@ static int
 send_message(struct source *s, struct message *message)
 {
     int rc = message_send(&s->sock, message);
+    uint64_t now = clock_ms();
 
     message_clear(message);
-    if (rc == 0)
-        s->asked_ms = clock_ms();
-    return rc;
+    if (rc < 0)
+        return rc;
+    if (s->asked_ms == 0)
+        s->silent_ms = now;
+    s->asked_ms = now;
+    return 0;
 }
 
 static int
@@ -266,15 +275,25 @@ must_ask(const struct source *s)
     return s->asked_ms == 0 || clock_ms() - s->asked_ms > ANSWER_MS;
 }
 
-/* What was asked over a connection that is gone is not answered any more. */
+/*
+ * What was asked over a connection that is gone is not answered any more; nor
+ * over one that is dead without a word, as behind a router that forgot it.
+ */
 static void
 notice_loss(struct source *s)
 {
     struct sock_event event;
+    struct err err;
 
     while (sock_monitor_next(&s->monitor, &event))
         if (event.what == ZMQ_EVENT_DISCONNECTED)
             s->asked_ms = 0;
+    if (s->asked_ms == 0 || !tcp_endpoint(s->endpoint) ||
+        clock_ms() - s->silent_ms <= SILENCE_MS)
+        return;
+    if (sock_reconnect(&s->sock, s->endpoint, &err) < 0)
+        log_warn("the publisher is silent: %s", err.text);
+    s->asked_ms = 0;
 }
 
 static int
@@ -290,6 +309,7 @@ receive(struct source *s, struct message *message,
         struct read_answer *ret_answer)
 {
     while (message_receive(&s->sock, message) > 0) {
+        s->silent_ms = clock_ms();
         if (events_decode(&message->frames[0], ret_answer) == 0 &&
             ret_answer->request == s->request) {
             s->asked_ms = 0;
@@ -311,6 +331,7 @@ ask_log(struct source *s, struct pong *ret_pong)
     bool found = false;
 
     while (!found && message_receive(&s->sock, &message) > 0) {
+        s->silent_ms = clock_ms();
         found = pong_decode(&message.frames[0], ret_pong) == 0 &&
             ret_pong->request == s->request;
         message_clear(&message);

@@ -52,8 +52,8 @@ int source_open_mapped(const char *dir, const char *control_path,
                        struct err *err);
 
 /*
- * Reads through the publisher at `endpoint`; `curve` is for tcp, NULL on ipc,
- * and borrowed by this call only.
+ * Reads through the publisher at `endpoint`, which is borrowed; `curve` is for
+ * tcp, NULL on ipc, and borrowed by this call only.
  */
 int source_open_publisher(const char *endpoint,
                           const struct curve_client *curve,

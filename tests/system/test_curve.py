@@ -14,6 +14,7 @@ import wire  # noqa: E402
 from curve import Curve  # noqa: E402
 from peer import (CONTEXT, GREETING, Client, Key, Shop,  # noqa: E402
                   TcpPipeline, frame, local, raw, receive)
+from proxy import Proxy  # noqa: E402
 from system import (BUILD, FILES_SQL, Pipeline, equal, expect,  # noqa: E402
                     run)
 import zmq  # noqa: E402
@@ -59,21 +60,29 @@ def the_command_works_over_tcp():
 
 def a_projector_reads_over_tcp():
     p = TcpPipeline([FILES_SQL])
+    proxy = Proxy(p.queries)
     try:
         key = Key(p, "files")
         p.cairn("key", "authorize", "--rights", p.rights, "--read", "all",
                 "files", key.path)
         p.config("projector@files",
                  f"source\n    kind = publisher\n"
-                 f"    endpoint = \"{p.queries}\"\n"
+                 f"    endpoint = \"{proxy.endpoint}\"\n"
                  f"    server_key = \"{p.server.path}.pub\"\n"
                  f"    key = \"{key.path}\"\n")
         p.up()
-        p.cairn("append", "a-1", "T", "1")
+        p.cairn("append", "file-1", "T", "1")
         p.cairn("projection", "wait", "files", "end")
         equal(p.json("projection", "info", "files")[0]["checkpoint"], 1,
               "checkpoint")
+        # A connection that is dead without anybody having said so.
+        proxy.forget()
+        p.cairn("append", "file-1", "T", "2")
+        p.cairn("projection", "wait", "files", "end")
+        equal(p.json("projection", "info", "files")[0]["checkpoint"], 2,
+              "checkpoint")
     finally:
+        proxy.close()
         p.close()
 
 
