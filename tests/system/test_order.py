@@ -3,6 +3,7 @@
 """Order, fairness, restarts and silence: what a client sees of the others, and
 of daemons that come and go."""
 
+import json
 import os
 import random
 import signal
@@ -148,6 +149,63 @@ def a_flood_does_not_starve_others():
         p.close()
 
 
+def a_flood_of_reads_does_not_starve_other_readers():
+    """Each of the flood's requests looks at the whole log and finds nothing;
+    the honest reader asks for one event at a time."""
+    p = Pipeline()
+    try:
+        p.up()
+        p.cairn("append", "--quiet", data=lines("a-1", 30000))
+        window, floods, rounds = 50, 3, 20
+        counts, stop = [0] * floods, threading.Event()
+
+        def flood(number):
+            client = local(p, "queries")
+            question = wire.read(selectors=[("t", "Never")])
+            for _ in range(window):
+                client.socket.send_multipart(question)
+            while not stop.is_set():
+                if client.socket.poll(100):
+                    client.answer()
+                    counts[number] += 1
+                    client.socket.send_multipart(question)
+            client.close()
+
+        honest = local(p, "queries")
+        threads = [threading.Thread(target=flood, args=(i,))
+                   for i in range(floods)]
+        latencies = []
+        try:
+            for thread in threads:
+                thread.start()
+            wait_until(lambda: min(counts) > 0, "the flood")
+            before, began = sum(counts), time.monotonic()
+            for _ in range(rounds):
+                asked = time.monotonic()
+                answer, events = honest.read(direction=1, start=30000,
+                                             event_max=1)
+                latencies.append(time.monotonic() - asked)
+                equal((answer["code"], len(events)), (0, 1), "an honest read")
+            # So that there is a flood to compare with, however few of its
+            # requests came in between.
+            wait_until(lambda: sum(counts) - before >= floods * window,
+                       "the flood")
+            took, done = time.monotonic() - began, sum(counts) - before
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+            honest.close()
+        own = floods * window * took / done  # by Little's law
+        median = statistics.median(latencies)
+        print(f"median latency {1000 * median:.1f} ms beside {floods} floods "
+              f"of {done / took:.0f} reads/s, whose own take "
+              f"{1000 * own:.0f} ms: ratio {median / own:.2f}")
+        expect(median < own / 2, "an honest reader waits as the flood does")
+    finally:
+        p.close()
+
+
 def in_good_order(who):
     """A daemon that is told to stop under load: what is accepted is stored,
     and the same ids again bring each to its place, once."""
@@ -215,10 +273,17 @@ def restarts_under_load_are_seen_as_delay_only():
         feeder = p.start_cairn("append", "--window", "256", "--quiet",
                                "--timeout", "60", stdin=subprocess.PIPE,
                                stderr=subprocess.PIPE)
+        restarts = ("gateway", "writer", "publisher", "gateway", "writer",
+                    "publisher")
+        follower = p.start_cairn(
+            "read", "--follow", "--json", "--category", "a", "--limit",
+            str(2000 * len(restarts)), stdout=subprocess.PIPE)
+        seen = []
+        reader = threading.Thread(target=lambda: seen.extend(follower.stdout))
+        reader.start()
         count = 0
         with Witness(p) as witness:
-            for who in ("gateway", "writer", "publisher", "gateway",
-                        "writer"):
+            for who in restarts:
                 thread = threading.Thread(target=feeder.stdin.write,
                                           args=(lines("a-1", 2000, count),))
                 thread.start()
@@ -230,6 +295,10 @@ def restarts_under_load_are_seen_as_delay_only():
             equal(feeder.returncode, 0, errors)
             witness.writer = p.pid("writer")
         equal(data_of(p, "a-1"), list(range(count)), "each once, in order")
+        equal(follower.wait(timeout=60), 0, "who follows")
+        reader.join()
+        equal([json.loads(line)["data"] for line in seen],
+              list(range(count)), "what who follows has seen")
     finally:
         p.close()
 
@@ -349,6 +418,7 @@ def what_a_gone_gateway_has_left_behind_does_not_count():
 run([commands_of_one_stream_keep_their_order_across_busy,
      commands_of_one_stream_keep_their_order_when_daemons_die,
      a_flood_does_not_starve_others,
+     a_flood_of_reads_does_not_starve_other_readers,
      what_a_gone_gateway_has_left_behind_does_not_count,
      a_gateway_that_stops_answers_what_it_has_taken,
      a_writer_that_stops_loses_nothing,
