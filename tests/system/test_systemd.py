@@ -253,6 +253,59 @@ def a_killed_daemon_comes_back_and_the_stop_of_one_leaves_the_others():
     m.do("cairn", "projection", "wait", "orders", user="alice")
 
 
+def a_key_that_systemd_loads_opens_the_doors_on_tcp():
+    """As the manual says: the secret is for root's eyes, a credential for the
+    daemon; rights are read again by systemctl reload."""
+    m, keys, doors = MACHINE, "/run/keys", {}
+    m.do("mkdir", keys)
+    for name in ("server", "shop"):
+        m.do("cairn", "key", "new", f"{keys}/{name}.key")
+    m.do("cairn", "key", "authorize", "--rights", f"{keys}/rights",
+         "--administer", "shop", f"{keys}/shop.key.pub")
+    for unit, name, port, network in (
+            ("cairn-gateway", "commands", 4890, ""),
+            ("cairn-publisher", "queries", 4891,
+             "PrivateNetwork=no\nIPAddressAllow=127.0.0.0/8\n"
+             "RestrictAddressFamilies=AF_INET AF_INET6 AF_NETLINK\n")):
+        doors[unit] = f"tcp://127.0.0.1:{port}"
+        files = {
+            m.place(f"run/systemd/system/{unit}.service.d/tcp.conf"):
+                f"[Service]\nLoadCredential=key:{keys}/server.key\n{network}",
+            m.place(f"etc/cairn/{unit[6:]}.conf.d/tcp.conf"):
+                f"{name}\n    tcp = \"{doors[unit]}\"\n"
+                "curve\n    secret = \"credential:key\"\n"
+                f"    rights = \"{keys}/rights\"\n"}
+        for path, text in files.items():
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
+    m.do("systemctl", "daemon-reload")
+    m.do("systemctl", "restart", *doors)
+    over = ("cairn", "--commands", doors["cairn-gateway"], "--queries",
+            doors["cairn-publisher"], "--server-key", f"{keys}/server.key.pub",
+            "--key", f"{keys}/shop.key")
+    m.do(*over, "append", "tcp-1", "Came")
+    expect("tcp-1" in m.do(*over, "read").stdout, "an event over tcp")
+    # Its holder cannot read the file itself.
+    m.do("cat", f"{keys}/server.key", user="cairn", code=1)
+    pids = [m.show(unit, "MainPID") for unit in doors]
+    m.do("cp", "/dev/null", f"{keys}/rights")
+    m.do("systemctl", "reload", *doors)
+    for args in (("append", "tcp-1", "Came"), ("read",)):
+        said = m.do(*over, *args, code=1).stdout
+        expect("does not know this key" in said, said)
+    equal([m.show(unit, "MainPID") for unit in doors], pids, "processes")
+    # Without the credential a daemon does not even start, and says why.
+    for unit in doors:
+        shutil.rmtree(m.place(f"run/systemd/system/{unit}.service.d"))
+    m.do("systemctl", "daemon-reload")
+    m.do("systemctl", "restart", "cairn-gateway", code=1)
+    expect("LoadCredential=key:" in m.journal(), m.journal())
+    for unit in doors:
+        shutil.rmtree(m.place(f"etc/cairn/{unit[6:]}.conf.d"))
+    m.do("systemctl", "restart", *doors)
+
+
 def a_watchdog_that_is_not_fed_brings_a_new_process():
     m = MACHINE
     service = "cairn-gateway"
@@ -352,6 +405,7 @@ def main():
              nobody_else_can_and_nobody_at_all_can_reach_the_writer,
              every_daemon_lives_in_its_sandbox,
              a_killed_daemon_comes_back_and_the_stop_of_one_leaves_the_others,
+             a_key_that_systemd_loads_opens_the_doors_on_tcp,
              a_watchdog_that_is_not_fed_brings_a_new_process,
              a_damaged_log_is_not_tried_again_and_serves_when_it_is_repaired,
              the_target_stops_all_in_good_order_and_starts_all_again,
