@@ -176,7 +176,7 @@ curve_key_load(const char *path, bool secret, struct curve_key *ret_key,
 }
 
 int
-curve_server_key(const char *where, struct curve_key *ret_key, struct err *err)
+curve_secret_key(const char *where, struct curve_key *ret_key, struct err *err)
 {
     const char *folder = getenv("CREDENTIALS_DIRECTORY");
     const char *name = where + strlen(CREDENTIAL_PREFIX);
@@ -236,7 +236,7 @@ curve_client_load(const char *server_key, const char *key_file,
     rc = curve_public_key(server_key, ret_client->server_key, err);
     if (rc < 0)
         return err_wrap(err, "server key");
-    rc = curve_key_load(key_file, true, &ret_client->own, err);
+    rc = curve_secret_key(key_file, &ret_client->own, err);
     return rc < 0 ? err_wrap(err, "key") : 0;
 }
 

@@ -56,10 +56,10 @@ int curve_key_load(const char *path, bool secret, struct curve_key *ret_key,
                    struct err *err);
 
 /*
- * The secret key of a server: a path, or "credential:NAME" for a file below
+ * The secret key of a daemon: a path, or "credential:NAME" for a file below
  * $CREDENTIALS_DIRECTORY, which systemd has made for this service alone.
  */
-int curve_server_key(const char *where, struct curve_key *ret_key,
+int curve_secret_key(const char *where, struct curve_key *ret_key,
                      struct err *err);
 
 /* The public key in a text: a key, or the path of a file that holds one. */

@@ -130,7 +130,7 @@ open_tcp(struct door *door, const struct conf *conf, const char *tcp,
          struct err *err)
 {
     struct curve_key key;
-    int rc = curve_server_key(conf_text(conf, "curve.secret"), &key, err);
+    int rc = curve_secret_key(conf_text(conf, "curve.secret"), &key, err);
 
     if (rc < 0)
         return err_wrap(err, "%s: curve.secret",

@@ -26,8 +26,9 @@ const struct conf_key projector_keys[] = {
     { "source.server_key", CONF_TEXT, "-",
       "for a publisher on tcp: its public key, or the file of it", 0, 0, NULL },
     { "source.key", CONF_TEXT, "-",
-      "for a publisher on tcp: the file of this projector's own key", 0, 0,
-      NULL },
+      "for a publisher on tcp: the file of this projector's own key, of mode "
+      "0600, or credential:NAME for one that systemd loads",
+      0, 0, NULL },
     { "log.directory", CONF_PATH, "/var/lib/cairn/log",
       "where the log lies, if it is mapped", 0, 0, NULL },
     { "log.control", CONF_PATH, "/run/cairn/log.control",

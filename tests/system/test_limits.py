@@ -102,6 +102,32 @@ def messages_have_limits():
         p.close()
 
 
+def a_commit_has_a_limit_to_the_byte():
+    """As it lies in the log, where events begin at multiples of eight."""
+    p, limit = Pipeline(), 8 * MIB
+    try:
+        p.up()
+        client = local(p)
+
+        def try_with(last):
+            outcome, = client.append(wire.Command(
+                [event("a-1", "x" * MIB)] * 7 + [event("a-1", "x" * last)]))
+            return outcome
+
+        outcome = try_with(MIB)
+        equal(outcome.code, "too large", "8 MiB of data")
+        said = int(outcome.detail.split()[1])
+        last = MIB - (said - limit)
+        outcome = try_with(last + 8)
+        equal((outcome.code, outcome.detail),
+              ("too large", f"commit: {limit + 8} bytes in the log, at most "
+               f"{limit} may be"), "beyond it")
+        equal(try_with(last).code, "accepted", "at the limit")
+        client.close()
+    finally:
+        p.close()
+
+
 def long_polls_have_limits():
     p = Pipeline()
     p.config("publisher", "queries\n    client_polls_max = 10\n"
@@ -288,6 +314,7 @@ def what_is_on_its_way_is_shared_out():
 
 
 run([messages_have_limits,
+     a_commit_has_a_limit_to_the_byte,
      long_polls_have_limits,
      queues_have_limits,
      the_longest_name_can_be_subscribed_to,

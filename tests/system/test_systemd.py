@@ -256,54 +256,70 @@ def a_killed_daemon_comes_back_and_the_stop_of_one_leaves_the_others():
 def a_key_that_systemd_loads_opens_the_doors_on_tcp():
     """As the manual says: the secret is for root's eyes, a credential for the
     daemon; rights are read again by systemctl reload."""
-    m, keys, doors = MACHINE, "/run/keys", {}
+    m, keys = MACHINE, "/run/keys"
+    commands, queries = "tcp://127.0.0.1:4890", "tcp://127.0.0.1:4891"
+    doors = ("cairn-gateway", "cairn-publisher")
     m.do("mkdir", keys)
-    for name in ("server", "shop"):
+    for name in ("server", "shop", "orders"):
         m.do("cairn", "key", "new", f"{keys}/{name}.key")
-    m.do("cairn", "key", "authorize", "--rights", f"{keys}/rights",
-         "--administer", "shop", f"{keys}/shop.key.pub")
-    for unit, name, port, network in (
-            ("cairn-gateway", "commands", 4890, ""),
-            ("cairn-publisher", "queries", 4891,
-             "PrivateNetwork=no\nIPAddressAllow=127.0.0.0/8\n"
-             "RestrictAddressFamilies=AF_INET AF_INET6 AF_NETLINK\n")):
-        doors[unit] = f"tcp://127.0.0.1:{port}"
-        files = {
-            m.place(f"run/systemd/system/{unit}.service.d/tcp.conf"):
-                f"[Service]\nLoadCredential=key:{keys}/server.key\n{network}",
-            m.place(f"etc/cairn/{unit[6:]}.conf.d/tcp.conf"):
-                f"{name}\n    tcp = \"{doors[unit]}\"\n"
-                "curve\n    secret = \"credential:key\"\n"
-                f"    rights = \"{keys}/rights\"\n"}
-        for path, text in files.items():
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            with open(path, "w", encoding="utf-8") as file:
-                file.write(text)
+    for name, right in (("shop", "--administer"), ("orders", "--read=all")):
+        m.do("cairn", "key", "authorize", "--rights", f"{keys}/rights", right,
+             name, f"{keys}/{name}.key.pub")
+    # Who binds asks netlink for the names of interfaces.
+    network = "PrivateNetwork=no\nIPAddressAllow=127.0.0.0/8\n" \
+        "RestrictAddressFamilies=AF_INET AF_INET6"
+    curve = "curve\n    secret = \"credential:key\"\n" \
+        f"    rights = \"{keys}/rights\"\n"
+    changes = (
+        ("cairn-gateway", "server", "",
+         f"commands\n    tcp = \"{commands}\"\n" + curve),
+        ("cairn-publisher", "server", network + " AF_NETLINK\n",
+         f"queries\n    tcp = \"{queries}\"\n" + curve),
+        ("cairn-projector@orders", "orders", network + "\n",
+         f"source\n    kind = publisher\n    endpoint = \"{queries}\"\n"
+         f"    server_key = \"{keys}/server.key.pub\"\n"
+         "    key = \"credential:key\"\n"))
+    units = [m.place(f"run/systemd/system/{unit}.service.d")
+             for unit, *_ in changes]
+    configs = [m.place(f"etc/cairn/{unit[6:]}.conf.d")
+               for unit, *_ in changes]
+
+    def write(folder, text):
+        os.makedirs(folder)
+        with open(os.path.join(folder, "tcp.conf"), "w",
+                  encoding="utf-8") as file:
+            file.write(text)
+
+    for i, (_, key, more, config) in enumerate(changes):
+        write(units[i],
+              f"[Service]\nLoadCredential=key:{keys}/{key}.key\n{more}")
+        write(configs[i], config)
     m.do("systemctl", "daemon-reload")
-    m.do("systemctl", "restart", *doors)
-    over = ("cairn", "--commands", doors["cairn-gateway"], "--queries",
-            doors["cairn-publisher"], "--server-key", f"{keys}/server.key.pub",
-            "--key", f"{keys}/shop.key")
-    m.do(*over, "append", "tcp-1", "Came")
-    expect("tcp-1" in m.do(*over, "read").stdout, "an event over tcp")
-    # Its holder cannot read the file itself.
+    m.do("systemctl", "restart", *[unit for unit, *_ in changes])
+    over = ("cairn", "--commands", commands, "--queries", queries,
+            "--server-key", f"{keys}/server.key.pub", "--key",
+            f"{keys}/shop.key")
+    m.do(*over, "append", "order-1", "Came")
+    expect("Came" in m.do(*over, "read").stdout, "an event over tcp")
+    m.do("cairn", "projection", "wait", "orders", user="alice")
+    # The daemons cannot read the files themselves.
     m.do("cat", f"{keys}/server.key", user="cairn", code=1)
     pids = [m.show(unit, "MainPID") for unit in doors]
     m.do("cp", "/dev/null", f"{keys}/rights")
     m.do("systemctl", "reload", *doors)
-    for args in (("append", "tcp-1", "Came"), ("read",)):
+    for args in (("append", "order-1", "Came"), ("read",)):
         said = m.do(*over, *args, code=1).stdout
         expect("does not know this key" in said, said)
     equal([m.show(unit, "MainPID") for unit in doors], pids, "processes")
     # Without the credential a daemon does not even start, and says why.
-    for unit in doors:
-        shutil.rmtree(m.place(f"run/systemd/system/{unit}.service.d"))
+    for folder in units:
+        shutil.rmtree(folder)
     m.do("systemctl", "daemon-reload")
     m.do("systemctl", "restart", "cairn-gateway", code=1)
     expect("LoadCredential=key:" in m.journal(), m.journal())
-    for unit in doors:
-        shutil.rmtree(m.place(f"etc/cairn/{unit[6:]}.conf.d"))
-    m.do("systemctl", "restart", *doors)
+    for folder in configs:
+        shutil.rmtree(folder)
+    m.do("systemctl", "restart", *[unit for unit, *_ in changes])
 
 
 def a_watchdog_that_is_not_fed_brings_a_new_process():

@@ -293,11 +293,11 @@ a_secret_that_others_may_read_is_refused(void **state)
     assert_int_equal(curve_key_save(path, &key, &err), 0);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_int_equal(chmod(path, bad[i]), 0);
-        assert_int_equal(curve_server_key(path, &key, &err), -CAIRN_ECONFIG);
+        assert_int_equal(curve_secret_key(path, &key, &err), -CAIRN_ECONFIG);
         assert_non_null(strstr(err.text, "chmod 0600"));
     }
     assert_int_equal(chmod(path, 0400), 0);
-    assert_int_equal(curve_server_key(path, &key, &err), 0);
+    assert_int_equal(curve_secret_key(path, &key, &err), 0);
 }
 
 static void
@@ -311,15 +311,15 @@ a_credential_is_found_below_its_directory_and_nowhere_else(void **state)
     assert_int_equal(curve_key_new(&key, &err), 0);
     assert_int_equal(curve_key_save(path, &key, &err), 0);
     unsetenv("CREDENTIALS_DIRECTORY");
-    assert_int_equal(curve_server_key("credential:server.key", &back, &err),
+    assert_int_equal(curve_secret_key("credential:server.key", &back, &err),
                      -CAIRN_ECONFIG);
     assert_non_null(strstr(err.text, "LoadCredential="));
     setenv("CREDENTIALS_DIRECTORY", dir, 1);
-    assert_int_equal(curve_server_key("credential:server.key", &back, &err), 0);
+    assert_int_equal(curve_secret_key("credential:server.key", &back, &err), 0);
     assert_string_equal(back.secret_key, key.secret_key);
-    assert_int_equal(curve_server_key("credential:../k", &back, &err),
+    assert_int_equal(curve_secret_key("credential:../k", &back, &err),
                      -CAIRN_ECONFIG);
-    assert_int_equal(curve_server_key("credential:", &back, &err),
+    assert_int_equal(curve_secret_key("credential:", &back, &err),
                      -CAIRN_ECONFIG);
     unsetenv("CREDENTIALS_DIRECTORY");
 }
