@@ -156,26 +156,29 @@ open_tcp(struct door *door, const struct conf *conf, const char *tcp,
     return rc;
 }
 
+struct peers_options
+door_peers_options(const struct conf *conf, uint32_t sockets)
+{
+    return (struct peers_options){
+        .sockets = sockets,
+        .connection_max = (uint32_t)conf_number(conf, "connections.max"),
+        .handshake_ms = (uint32_t)conf_number(conf, "connections.handshake"),
+    };
+}
+
 static int
 open_peers(struct door *door, const struct conf *conf, uint32_t sockets,
            struct err *err)
 {
-    uint32_t wanted = (uint32_t)conf_number(conf, "connections.max");
-    int handshake_ms = (int)conf_number(conf, "connections.handshake");
-    uint32_t max;
-    int rc = peers_open(&door->peers, &door->sock, sockets, wanted, &max, err);
+    const struct peers_options options = door_peers_options(conf, sockets);
+    uint32_t wanted = options.connection_max, max;
+    int rc = peers_open(&door->peers, &door->sock, &options, &max, err);
 
-    if (rc < 0)
-        return rc;
-    if (max < wanted)
+    if (rc == 0 && max < wanted)
         log_warn("connections.max is %u, but with the limit of descriptors "
                  "(LimitNOFILE=, ulimit -n) it can be %u only",
                  wanted, max);
-    if (zmq_setsockopt(door->sock.handle, ZMQ_HANDSHAKE_IVL, &handshake_ms,
-                       sizeof handshake_ms) != 0)
-        return err_set(err, -errno, "cannot set the options of a socket: %s",
-                       zmq_strerror(errno));
-    return 0;
+    return rc;
 }
 
 int
@@ -290,7 +293,8 @@ judge(struct door *door, struct message *message, int at, struct address *from,
     *ret_code = ANSWER_DENIED;
     if (fault != NULL)
         return fault;
-    if (door->peers.excess_count > 0 || door->pressure_ticks > 0) {
+    if (from->principal != NULL || door->peers.excess_count > 0 ||
+        door->pressure_ticks > 0) {
         connection = connection_of(door, frame);
         peers_hear(&door->peers, connection);
     }

@@ -91,6 +91,10 @@ struct door {
 int door_open(struct door *door, const struct conf *conf,
               const struct door_options *options, struct err *err);
 
+/* For another public socket of the process; see `also`. */
+struct peers_options door_peers_options(const struct conf *conf,
+                                        uint32_t sockets);
+
 /* Hangs its own handlers into the loop; the daemon reads door.sock. */
 int door_attach(struct door *door, zloop_t *loop);
 

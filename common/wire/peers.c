@@ -7,6 +7,8 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
+#define HANDSHAKE_SLACK_MS 1000u /* until libzmq has ended one */
+
 /* The first descriptor that no connection may have; of the process. */
 static atomic_long descriptor_limit = LONG_MAX;
 
@@ -68,13 +70,18 @@ cookie_of(uint32_t fd)
 }
 
 int
-peers_open(struct peers *peers, struct sock *sock, uint32_t sockets,
-           uint32_t connection_max, uint32_t *ret_max, struct err *err)
+peers_open(struct peers *peers, struct sock *sock,
+           const struct peers_options *o, uint32_t *ret_max, struct err *err)
 {
-    rlim_t wanted = (rlim_t)sockets * connection_max + DESCRIPTORS_RESERVED;
+    rlim_t wanted =
+        (rlim_t)o->sockets * o->connection_max + DESCRIPTORS_RESERVED;
+    int handshake_ms = (int)o->handshake_ms;
     struct rlimit limit;
 
-    *peers = (struct peers){ 0 };
+    *peers = (struct peers){
+        .count_max = o->connection_max,
+        .handshake_ms = o->handshake_ms,
+    };
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
         return err_sys(err, -errno, "descriptors");
     if (limit.rlim_cur < wanted) {
@@ -89,18 +96,22 @@ peers_open(struct peers *peers, struct sock *sock, uint32_t sockets,
                            "(LimitNOFILE=, ulimit -n) to %llu",
                            (unsigned long long)limit.rlim_cur,
                            (unsigned long long)wanted);
-        connection_max =
-            ((uint32_t)limit.rlim_cur - DESCRIPTORS_RESERVED) / sockets;
+        peers->count_max =
+            ((uint32_t)limit.rlim_cur - DESCRIPTORS_RESERVED) / o->sockets;
     }
     atomic_store(&descriptor_limit,
                  (long)limit.rlim_cur - (long)DESCRIPTORS_OWN);
-    peers->count_max = connection_max;
     peers->room =
         limit.rlim_cur < (1u << 24) ? (uint32_t)limit.rlim_cur : 1u << 24;
     peers->by_fd = calloc(peers->room, sizeof *peers->by_fd);
-    if (peers->by_fd == NULL)
+    peers->young = calloc(peers->count_max, sizeof *peers->young);
+    if (peers->by_fd == NULL || peers->young == NULL)
         return err_sys(err, -ENOMEM, "connections");
-    *ret_max = connection_max;
+    if (zmq_setsockopt(sock->handle, ZMQ_HANDSHAKE_IVL, &handshake_ms,
+                       sizeof handshake_ms) != 0)
+        return err_set(err, -errno, "cannot set the options of a socket: %s",
+                       zmq_strerror(errno));
+    *ret_max = peers->count_max;
     return sock_monitor_open(sock, &peers->monitor, err);
 }
 
@@ -109,6 +120,7 @@ peers_close(struct peers *peers)
 {
     sock_monitor_close(&peers->monitor);
     free(peers->by_fd);
+    free(peers->young);
     *peers = (struct peers){ 0 };
 }
 
@@ -132,6 +144,72 @@ shut(uint32_t fd, struct peer *peer)
     (void)shutdown((int)fd, SHUT_RDWR); /* it may just be going */
 }
 
+/* A time in units of 1/16 s, which is never 0, and whether it has passed. */
+static uint32_t
+rough(uint64_t ms)
+{
+    return (uint32_t)(ms / 64) | 1;
+}
+
+static bool
+has_passed(uint32_t until, uint64_t now_ms)
+{
+    return (int32_t)((uint32_t)(now_ms / 64) - until) > 0;
+}
+
+static void
+put_in_excess(struct peers *peers, struct peer *peer, uint64_t now_ms)
+{
+    peers->refused++;
+    peers->excess_count++;
+    peer->excess_until = rough(now_ms + EXCESS_MS);
+}
+
+static bool
+is_tcp(uint32_t fd)
+{
+    int domain;
+    socklen_t len = sizeof domain;
+
+    return getsockopt((int)fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 &&
+        domain != AF_UNIX;
+}
+
+/* Notes a connection that has come; if there are too many, not the oldest. */
+static void
+add_young(struct peers *peers, uint32_t fd, struct peer *peer, uint64_t now_ms)
+{
+    if (!is_tcp(fd))
+        return;
+    if (peers->young_count == peers->count_max) {
+        peers->young_first = (peers->young_first + 1) % peers->count_max;
+        peers->young_count--;
+    }
+    peers->young[(peers->young_first + peers->young_count++) %
+                 peers->count_max] = name_of(fd, peer);
+    peer->young_until = rough(now_ms + peers->handshake_ms + HANDSHAKE_SLACK_MS);
+}
+
+/* Ends the oldest connection that may still be in its handshake, if any is. */
+static bool
+make_way(struct peers *peers, uint64_t now_ms)
+{
+    while (peers->young_count > 0) {
+        uint64_t name = peers->young[peers->young_first];
+        struct peer *peer = find(peers, name);
+
+        peers->young_first = (peers->young_first + 1) % peers->count_max;
+        peers->young_count--;
+        if (peer == NULL || peer->known || peer->shut ||
+            has_passed(peer->young_until, now_ms))
+            continue;
+        put_in_excess(peers, peer, now_ms);
+        shut((uint32_t)name, peer);
+        return true;
+    }
+    return false;
+}
+
 static void
 accept_peer(struct peers *peers, uint32_t fd, uint64_t now_ms)
 {
@@ -142,11 +220,12 @@ accept_peer(struct peers *peers, uint32_t fd, uint64_t now_ms)
     if (cookie == 0)
         return; /* already gone: that is told next */
     peer->cookie = cookie;
-    if (++peers->count - peers->excess_count <= peers->count_max)
+    if (++peers->count - peers->excess_count <= peers->count_max ||
+        make_way(peers, now_ms)) {
+        add_young(peers, fd, peer, now_ms);
         return;
-    peers->refused++;
-    peers->excess_count++;
-    peer->excess_until = (uint32_t)((now_ms + EXCESS_MS) / 64) | 1;
+    }
+    put_in_excess(peers, peer, now_ms);
     if (peers->excess_count > EXCESS_MAX)
         shut(fd, peer);
 }
@@ -174,8 +253,7 @@ peers_expire(struct peers *peers, uint64_t now_ms)
     for (uint32_t fd = 0; peers->excess_count > 0 && fd < peers->room; fd++) {
         struct peer *peer = &peers->by_fd[fd];
 
-        if (peer->excess_until != 0 &&
-            (int32_t)((uint32_t)(now_ms / 64) - peer->excess_until) > 0)
+        if (peer->excess_until != 0 && has_passed(peer->excess_until, now_ms))
             shut(fd, peer);
     }
 }
@@ -210,7 +288,7 @@ peers_hear(struct peers *peers, uint64_t connection)
     struct peer *peer = find(peers, connection);
 
     if (peer != NULL)
-        peer->heard = true;
+        peer->heard = peer->known = true;
 }
 
 void

@@ -10,7 +10,10 @@
  * client connects again and asks again.
  *
  * Above `connection_max` a connection is in excess: it is told why if it sends
- * a message within EXCESS_MS, then it is shut down.
+ * a message within EXCESS_MS, then it is shut down.  But over tcp anybody may
+ * connect: before one is in excess there, the oldest goes that has sent nothing
+ * and may still be in its handshake.  So those without a key do not keep out
+ * those who have one.
  *
  * Under pressure, see peers_relieve(), those go first that are not heard of.
  *
@@ -33,8 +36,10 @@
 struct peer {
     uint64_t cookie;       /* of the kernel; 0: there is no connection */
     uint32_t excess_until; /* in units of 1/16 s; 0: not in excess */
+    uint32_t young_until;  /* likewise; it may be in its handshake */
     uint32_t topics;       /* see peers_topic() */
     bool heard;            /* a message of it, since peers_listen() */
+    bool known;            /* a message of it, see peers_hear() */
     bool shut;
 };
 
@@ -43,17 +48,27 @@ struct peers {
     struct peer *by_fd;
     uint32_t room;
     uint32_t count, excess_count, count_max;
+    uint64_t *young; /* a ring: connections over tcp, the oldest at `first` */
+    uint32_t young_first, young_count;
+    uint32_t handshake_ms;
     uint64_t refused; /* so far: in excess, or closed at once */
 };
 
+struct peers_options {
+    uint32_t sockets; /* in this process that are watched */
+    uint32_t connection_max;
+    uint32_t handshake_ms; /* longer ones are ended by libzmq */
+};
+
 /*
- * Watches a socket that is not bound yet, one of so many in this process.
- * Raises the limit of descriptors as far as it may; *ret_max is how many
- * connections this one can have, which is less than connection_max if the limit
- * (ulimit -n) does not allow for as many with each.
+ * Watches a socket that is not bound yet.  Raises the limit of descriptors as
+ * far as it may; *ret_max is how many connections this one can have, which is
+ * less than connection_max if the limit (ulimit -n) does not allow for as many
+ * with each socket.
  */
-int peers_open(struct peers *peers, struct sock *sock, uint32_t sockets,
-               uint32_t connection_max, uint32_t *ret_max, struct err *err);
+int peers_open(struct peers *peers, struct sock *sock,
+               const struct peers_options *options, uint32_t *ret_max,
+               struct err *err);
 
 /* Before the socket is closed. */
 void peers_close(struct peers *peers);

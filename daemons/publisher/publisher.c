@@ -597,15 +597,16 @@ open_sockets(struct publisher *p, const struct conf *conf, struct err *err)
         .queue_max = (uint32_t)conf_number(conf, "queries.queue"),
         .frame_max = QUERY_FRAME_MAX,
     };
+    const struct peers_options live_peers =
+        door_peers_options(conf, door.sockets);
     uint32_t connection_max;
     int rc = door_open(&p->door, conf, &door, err);
 
     if (rc == 0)
         rc = sock_open(&p->live, &live_options, err);
     if (rc == 0)
-        rc = peers_open(&p->live_peers, &p->live, door.sockets,
-                        (uint32_t)conf_number(conf, "connections.max"),
-                        &connection_max, err);
+        rc = peers_open(&p->live_peers, &p->live, &live_peers, &connection_max,
+                        err);
     p->door.also = &p->live_peers;
     if (rc == 0 && live != NULL)
         rc = sock_bind(&p->live, live, err);

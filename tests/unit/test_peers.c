@@ -75,6 +75,11 @@ open_server(struct sock *server, struct peers *peers, const char *path)
         .queue_max = 10,
         .frame_max = 1024,
     };
+    const struct peers_options wanted = {
+        .sockets = 1,
+        .connection_max = 10000,
+        .handshake_ms = 30000,
+    };
     const struct rlimit limit = { LIMIT, LIMIT };
     char endpoint[PATH_MAX];
     uint32_t max;
@@ -82,7 +87,7 @@ open_server(struct sock *server, struct peers *peers, const char *path)
 
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
     assert_int_equal(sock_open(server, &options, &err), 0);
-    assert_int_equal(peers_open(peers, server, 1, 10000, &max, &err), 0);
+    assert_int_equal(peers_open(peers, server, &wanted, &max, &err), 0);
     assert_int_equal(max, ALLOWED);
     (void)snprintf(endpoint, sizeof endpoint, "ipc://%s", path);
     assert_int_equal(sock_bind(server, endpoint, &err), 0);
