@@ -492,8 +492,8 @@ door_status(const struct door *door, char *text, size_t len)
     char dropped[48] = "";
 
     if (door->sock.dropped > 0)
-        (void)snprintf(dropped, sizeof dropped,
-                       "; %" PRIu64 " answers dropped", door->sock.dropped);
+        (void)snprintf(dropped, sizeof dropped, "; %" PRIu64 " answers dropped",
+                       door->sock.dropped);
     (void)snprintf(text, len, "; %u clients%s%s", door->peers.count, dropped,
                    door->pressure_ticks == 0 ? "" : "; SHORT OF MEMORY");
 }

@@ -187,7 +187,8 @@ add_young(struct peers *peers, uint32_t fd, struct peer *peer, uint64_t now_ms)
     }
     peers->young[(peers->young_first + peers->young_count++) %
                  peers->count_max] = name_of(fd, peer);
-    peer->young_until = rough(now_ms + peers->handshake_ms + HANDSHAKE_SLACK_MS);
+    peer->young_until =
+        rough(now_ms + peers->handshake_ms + HANDSHAKE_SLACK_MS);
 }
 
 /* Ends the oldest connection that may still be in its handshake, if any is. */

@@ -13,9 +13,9 @@
 #include "lib/tmpdir.h"
 #include "wire/peers.h"
 
-#define LIMIT      (2 * DESCRIPTORS_RESERVED + 64)
-#define ALLOWED    (LIMIT - DESCRIPTORS_RESERVED)
-#define TOO_MANY   (LIMIT + 1000)
+#define LIMIT (2 * DESCRIPTORS_RESERVED + 64)
+#define ALLOWED (LIMIT - DESCRIPTORS_RESERVED)
+#define TOO_MANY (LIMIT + 1000)
 #define TIMEOUT_MS 60000
 
 /* ---- those who come, from a process of their own ------------------------ */
