@@ -224,6 +224,124 @@ door_close(struct door *door)
     free(door->known);
 }
 
+/* ---- memory ------------------------------------------------------------ */
+
+/* Bytes of memory that belong to this process alone. */
+static uint64_t
+memory_used(const struct door *door)
+{
+    char text[128] = "", *at = text;
+    uint64_t resident, shared;
+
+    /* All pages, those in memory, and of these the shared ones. */
+    if (pread(door->statm_fd, text, sizeof text - 1, 0) <= 0)
+        return 0;
+    (void)strtoull(at, &at, 10);
+    resident = strtoull(at, &at, 10);
+    shared = strtoull(at, &at, 10);
+    return (resident - shared) * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+bool
+door_has_room(struct door *door)
+{
+    if (door->unlooked > door->memory_max / 16) {
+        door->unlooked = 0;
+        door->full = memory_used(door) > door->memory_max;
+    }
+    return !door->full;
+}
+
+void
+door_sent(struct door *door, size_t len)
+{
+    door->unlooked += len;
+}
+
+/*
+ * Above the limit: what malloc() holds back is given back first.  If that is
+ * not enough, we listen for one tick who brings whole messages, and shut the
+ * others down; if that does not help in PATIENCE ticks, all.
+ */
+static void
+watch_memory(struct door *door)
+{
+    uint64_t suppressed, used = memory_used(door);
+    uint32_t count = 0;
+    bool all;
+
+    if (used > door->memory_max) {
+        (void)malloc_trim(0);
+        used = memory_used(door);
+    }
+    door->full = used > door->memory_max;
+    if (!door->full) {
+        door->pressure_ticks = 0;
+        return;
+    }
+    all = door->pressure_ticks > 0 && door->pressure_ticks % PATIENCE == 0;
+    if (door->pressure_ticks++ > 0) {
+        count = peers_relieve(&door->peers, all);
+        if (door->also != NULL)
+            count += peers_relieve(door->also, all);
+    }
+    if (door->pressure_ticks == 1 || all)
+        peers_listen(&door->peers);
+    if (count > 0 && log_limited(&door->relief, &suppressed))
+        log_warn("memory.max: %" PRIu64 " MiB are in use; %u connections were "
+                 "shut down (%" PRIu64 " more such times since the last line)",
+                 used >> 20, count, suppressed);
+}
+
+/* ---- looking after it all ---------------------------------------------- */
+
+static void
+tell_excess(struct door *door)
+{
+    uint64_t suppressed, refused = door->peers.refused;
+
+    if (door->also != NULL)
+        refused += door->also->refused;
+    if (refused == door->refused_told ||
+        !log_limited(&door->excess, &suppressed))
+        return;
+    door->refused_told = refused;
+    log_warn("connections.max: %u clients are connected; more are told busy "
+             "and closed (%" PRIu64 " so far)",
+             door->peers.count + (door->also == NULL ? 0 : door->also->count),
+             refused);
+}
+
+static void
+tell_dropped(struct door *door)
+{
+    uint64_t suppressed;
+
+    if (door->sock.dropped == door->dropped_told ||
+        !log_limited(&door->dropped, &suppressed))
+        return;
+    log_warn("a client does not read: its answers were dropped (%" PRIu64
+             " since the last such line)",
+             door->sock.dropped - door->dropped_told);
+    door->dropped_told = door->sock.dropped;
+}
+
+/* Looks at connections and memory. */
+static void
+look(struct door *door, uint64_t now)
+{
+    door->look_ms = now + TICK_MS;
+    peers_update(&door->peers, now);
+    peers_expire(&door->peers, now);
+    if (door->also != NULL) {
+        peers_update(door->also, now);
+        peers_expire(door->also, now);
+    }
+    tell_excess(door);
+    tell_dropped(door);
+    watch_memory(door);
+}
+
 /* ---- messages ---------------------------------------------------------- */
 
 /* Whether the message came in through ipc. */
@@ -311,12 +429,15 @@ int
 door_receive(struct door *door, struct message *message,
              struct address *ret_from, int *ret_at)
 {
+    uint64_t now = clock_ms();
     enum answer_code code;
     const char *fault;
     int rc;
 
     if (++door->received % UPDATE_EVERY == 0)
-        peers_update(&door->peers, clock_ms());
+        peers_update(&door->peers, now);
+    if (now >= door->look_ms) /* a turn of large messages takes long */
+        look(door, now);
     rc = front_receive(&door->sock, message, ret_from, ret_at);
     if (rc <= 0)
         return rc;
@@ -341,125 +462,14 @@ door_is_connected(const struct door *door, uint64_t connection)
     return peers_has(&door->peers, connection);
 }
 
-/* ---- memory ------------------------------------------------------------ */
-
-/* Bytes of memory that belong to this process alone. */
-static uint64_t
-memory_used(const struct door *door)
-{
-    char text[128] = "", *at = text;
-    uint64_t resident, shared;
-
-    /* All pages, those in memory, and of these the shared ones. */
-    if (pread(door->statm_fd, text, sizeof text - 1, 0) <= 0)
-        return 0;
-    (void)strtoull(at, &at, 10);
-    resident = strtoull(at, &at, 10);
-    shared = strtoull(at, &at, 10);
-    return (resident - shared) * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
-bool
-door_has_room(struct door *door)
-{
-    if (door->unlooked > door->memory_max / 16) {
-        door->unlooked = 0;
-        door->full = memory_used(door) > door->memory_max;
-    }
-    return !door->full;
-}
-
-void
-door_sent(struct door *door, size_t len)
-{
-    door->unlooked += len;
-}
-
-/*
- * Above the limit: what malloc() holds back is given back first.  If that is
- * not enough, we listen for one tick who brings whole messages, and shut the
- * others down; if that does not help in PATIENCE ticks, all.
- */
-static void
-watch_memory(struct door *door)
-{
-    uint64_t suppressed, used = memory_used(door);
-    uint32_t count = 0;
-    bool all;
-
-    if (used > door->memory_max) {
-        (void)malloc_trim(0);
-        used = memory_used(door);
-    }
-    door->full = used > door->memory_max;
-    if (!door->full) {
-        door->pressure_ticks = 0;
-        return;
-    }
-    all = door->pressure_ticks > 0 && door->pressure_ticks % PATIENCE == 0;
-    if (door->pressure_ticks++ > 0) {
-        count = peers_relieve(&door->peers, all);
-        if (door->also != NULL)
-            count += peers_relieve(door->also, all);
-    }
-    if (door->pressure_ticks == 1 || all)
-        peers_listen(&door->peers);
-    if (count > 0 && log_limited(&door->relief, &suppressed))
-        log_warn("memory.max: %" PRIu64 " MiB are in use; %u connections were "
-                 "shut down (%" PRIu64 " more such times since the last line)",
-                 used >> 20, count, suppressed);
-}
-
 /* ---- the loop ---------------------------------------------------------- */
-
-static void
-tell_excess(struct door *door)
-{
-    uint64_t suppressed, refused = door->peers.refused;
-
-    if (door->also != NULL)
-        refused += door->also->refused;
-    if (refused == door->refused_told ||
-        !log_limited(&door->excess, &suppressed))
-        return;
-    door->refused_told = refused;
-    log_warn("connections.max: %u clients are connected; more are told busy "
-             "and closed (%" PRIu64 " so far)",
-             door->peers.count + (door->also == NULL ? 0 : door->also->count),
-             refused);
-}
-
-static void
-tell_dropped(struct door *door)
-{
-    uint64_t suppressed;
-
-    if (door->sock.dropped == door->dropped_told ||
-        !log_limited(&door->dropped, &suppressed))
-        return;
-    log_warn("a client does not read: its answers were dropped (%" PRIu64
-             " since the last such line)",
-             door->sock.dropped - door->dropped_told);
-    door->dropped_told = door->sock.dropped;
-}
 
 static int
 on_tick(zloop_t *loop, int timer, void *arg)
 {
-    struct door *door = arg;
-    uint64_t now = clock_ms();
-
     (void)loop;
     (void)timer;
-    peers_update(&door->peers, now);
-    peers_expire(&door->peers, now);
-    if (door->also != NULL) {
-        peers_update(door->also, now);
-        peers_expire(door->also, now);
-    }
-    tell_excess(door);
-    tell_dropped(door);
-    watch_memory(door);
+    look(arg, clock_ms());
     return 0;
 }
 

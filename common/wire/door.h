@@ -69,6 +69,7 @@ struct door {
     bool serving; /* tcp */
     uint64_t frame_max;
     uint32_t received; /* counts, to look at connections in between */
+    uint64_t look_ms;  /* when to look at everything again */
     uint64_t memory_max;
     int statm_fd;
     uint32_t pressure_ticks; /* since memory is above the limit */

@@ -12,6 +12,7 @@
 
 #define MESSAGES_PER_TURN 256
 #define COMMANDS_PER_TURN 8192u /* more: other things are due as well */
+#define TURN_MS 20u             /* likewise, of large ones */
 #define BODY_LEN_FLUSH ((size_t)4 << 20) /* of one message to the writer */
 #define RECONNECT_MS 20
 #define BUSY_RETRY_MS 20u    /* room comes with the next outcomes */
@@ -462,10 +463,10 @@ take_message(struct gateway *g, const struct address *from,
 static void
 read_front(struct gateway *g)
 {
-    uint64_t before = g->commands;
+    uint64_t before = g->commands, until = clock_ms() + TURN_MS;
 
-    for (int i = 0;
-         i < MESSAGES_PER_TURN && g->commands - before < COMMANDS_PER_TURN;
+    for (int i = 0; i < MESSAGES_PER_TURN &&
+         g->commands - before < COMMANDS_PER_TURN && clock_ms() < until;
          i++) {
         struct message message;
         struct address from;

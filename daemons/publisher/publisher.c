@@ -10,6 +10,7 @@
 #include "wire/image.h"
 
 #define MESSAGES_PER_TURN 64
+#define TURN_MS 20u /* of requests: then other things are due as well */
 #define TICK_MS 50u /* deadlines of polls, and missed doorbells */
 #define WAITING_LOG_MS 5000u
 #define LIVE_EVENTS_PER_TURN 4096u
@@ -554,10 +555,11 @@ static int
 on_query(zloop_t *loop, zsock_t *reader, void *arg)
 {
     struct publisher *p = arg;
+    uint64_t until = clock_ms() + TURN_MS;
 
     (void)loop;
     (void)reader;
-    for (int i = 0; i < MESSAGES_PER_TURN; i++) {
+    for (int i = 0; i < MESSAGES_PER_TURN && clock_ms() < until; i++) {
         struct message message;
         struct address from;
         int at, rc = door_receive(&p->door, &message, &from, &at);

@@ -166,6 +166,63 @@ def a_message_without_an_end_is_cut_off():
         p.close()
 
 
+def large_messages_do_not_keep_the_daemon_from_looking_at_its_memory():
+    """Commands whose last event is bad: all others are looked at before."""
+    p, limit = Pipeline(), 400
+    p.config("gateway", f"memory\n    max = {limit}M\n")
+    tags = [f"{i:02}" for i in range(32)]
+    question = wire.append([wire.Command(
+        [wire.Event("a-1", tags=tags)] * 4095 + [wire.Event("a-1", kind="")])
+        for _ in range(16)])
+    stop, sent = threading.Event(), []
+
+    def ask():
+        client = local(p)
+        for _ in range(8):
+            client.socket.send_multipart(question)
+        while not stop.is_set():
+            if client.socket.poll(100):
+                for _ in range(len(wire.outcomes(client.answer())) // 16):
+                    client.socket.send_multipart(question)
+        client.close()
+
+    def flood():
+        stream = peer.shake_hands(p)
+        stream.settimeout(60)
+        sent.append(flood_frames(
+            stream, peer.frame(b"x" * 60000, more=True) * 16, 8 << 30))
+        stream.close()
+
+    try:
+        p.up()
+        pid = p.pid("gateway")
+        askers = [threading.Thread(target=ask) for _ in range(3)]
+        floods = [threading.Thread(target=flood) for _ in range(2)]
+        with Witness(p) as witness:
+            try:
+                for thread in askers:
+                    thread.start()
+                witness.go_on()
+                for thread in floods:
+                    thread.start()
+                peak = 0
+                while any(t.is_alive() for t in floods):
+                    peak = max(peak, memory(pid))
+                    time.sleep(0.005)
+                witness.go_on()
+            finally:
+                stop.set()
+                for thread in askers:
+                    thread.join()
+        print(f"peak: {peak:.0f} MiB with memory.max {limit} MiB")
+        expect(None not in sent, "8 GiB were taken")
+        expect(peak < 3 * limit, f"{peak:.0f} MiB")
+        equal(p.pid("gateway"), pid, "the gateway")
+        os.kill(pid, 0)
+    finally:
+        p.close()
+
+
 def who_never_reads_answers_costs_a_bounded_amount():
     p = Pipeline()
     limit = 64
@@ -734,6 +791,7 @@ run([garbage_in_place_of_a_greeting_is_hung_up_on,
      thousands_of_connections_stay_within_the_bound,
      numbers_at_their_ends_are_judged,
      a_message_without_an_end_is_cut_off,
+     large_messages_do_not_keep_the_daemon_from_looking_at_its_memory,
      who_never_reads_answers_costs_a_bounded_amount,
      more_connections_than_allowed_are_told_busy,
      more_subscribers_than_allowed_are_closed,
