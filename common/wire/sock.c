@@ -145,11 +145,12 @@ sock_close(struct sock *sock)
 
 /* ---- what happens to connections --------------------------------------- */
 
+/* Not those of broken protocol: libzmq 4.3.4 tells of a bad frame over CURVE
+ * between setting errno and looking at it, then takes it for a full queue, and
+ * never looks at that connection again. */
 #define MONITORED                                                            \
-    (ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED |                           \
-     ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |  \
-     ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH | \
-     ZMQ_EVENT_ACCEPT_FAILED)
+    (ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_ACCEPT_FAILED | ZMQ_EVENT_DISCONNECTED | \
+     ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
 
 int
 sock_monitor_open(struct sock *sock, struct sock_monitor *ret_monitor,

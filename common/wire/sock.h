@@ -85,9 +85,8 @@ struct sock_monitor {
 };
 
 struct sock_event {
-    uint16_t what;  /* ZMQ_EVENT_ACCEPTED, _HANDSHAKE_SUCCEEDED, _DISCONNECTED,
-                       _ACCEPT_FAILED, _HANDSHAKE_FAILED_AUTH or another failed
-                       handshake */
+    uint16_t what;  /* ZMQ_EVENT_ACCEPTED, _ACCEPT_FAILED, _DISCONNECTED,
+                       _HANDSHAKE_SUCCEEDED, _HANDSHAKE_FAILED_AUTH */
     uint32_t value; /* of the first and third: the descriptor */
 };
 

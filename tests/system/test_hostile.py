@@ -95,6 +95,41 @@ def garbage_in_place_of_a_greeting_is_hung_up_on():
     equal(lives(p), before, "the daemons")
 
 
+def garbage_frames_behind_the_handshake_harm_nobody():
+    """Commands of ZMTP among them, whole and cut short."""
+    p = shared()
+    before = lives(p)
+    words = [b"\x04PING", b"\x04PONG", b"\x05READY", b"\x05ERROR", b"\x04JOIN",
+             b"\x09SUBSCRIBE", b"\x06CANCEL", b"\x05HELLO", b"\x07MESSAGE",
+             b"", b"\0", b"\x01", b"\xff", wire.header("PING", 1)]
+    whole = [bytes([flags]) + (bytes([len(word)]) if not flags & 2 else
+                               len(word).to_bytes(8, "big")) + word
+             for flags in range(8) for word in words]
+    with Witness(p) as witness:
+        for name, kind in (("commands", b"DEALER"), ("queries", b"REQ"),
+                           ("queries", b"DEALER"), ("live", b"SUB")):
+            for i in range(150):
+                stream = peer.shake_hands(p, name, kind)
+                try:
+                    for _ in range(1 + i % 7):
+                        data = RNG.choice(whole) if i < 100 else \
+                            RNG.choice(whole)[:1] + RNG.randbytes(
+                                RNG.randrange(20))
+                        stream.sendall(data)
+                except OSError:
+                    pass  # hung up on already
+                stream.close()
+            # Each by itself, so that none hides behind one before it.
+            for data in whole:
+                stream = peer.shake_hands(p, name, kind)
+                stream.sendall(data)
+                stream.close()
+            witness.go_on()
+    equal(lives(p), before, "the daemons")
+    for pid in before.values():
+        os.kill(pid, 0)
+
+
 def half_open_connections_do_not_stay():
     p = shared()
     with Witness(p):
@@ -782,6 +817,7 @@ def numbers_at_their_ends_are_judged():
 
 
 run([garbage_in_place_of_a_greeting_is_hung_up_on,
+     garbage_frames_behind_the_handshake_harm_nobody,
      half_open_connections_do_not_stay,
      a_forged_routing_id_is_nobody_elses,
      odd_envelopes_are_answered_where_they_came_from,
