@@ -317,6 +317,12 @@ def rights_change_on_sighup_and_no_connection_is_lost():
         expect(f"rights.conf:{line}: adminster" in p.log("gateway"),
                p.log("gateway"))
         equal(commands.append(command("cart-1"))[0].code, "accepted", "kept")
+        # So does one that others may write, and one that is not there.
+        os.chmod(p.rights, 0o666)
+        p.reload("the rights stay as they were")
+        os.remove(p.rights)
+        p.reload("the rights stay as they were")
+        equal(commands.append(command("cart-1"))[0].code, "accepted", "kept")
         # A long poll that is no longer allowed ends, and shows nothing.
         queries.socket.send_multipart(
             wire.read(request=9, wait_ms=30000, selectors=[("s", "later")]))
