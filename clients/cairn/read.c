@@ -113,7 +113,13 @@ print_plain(const struct event *e)
             printf("...");
             break;
         }
-        putchar(c < 0x20 || c == 0x7f ? ' ' : c);
+        /* No control character, of one byte or two, gets to a terminal. */
+        if (c == 0xc2 && (unsigned char)e->data.p[i + 1] < 0xa0) {
+            putchar(' ');
+            i++;
+        } else {
+            putchar(c < 0x20 || c == 0x7f ? ' ' : c);
+        }
     }
     printf("\n");
 }

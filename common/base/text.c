@@ -77,7 +77,8 @@ name_fault(const char *text, size_t len)
         step = sequence_len(p + at, len - at);
         if (step == 0)
             return "is not valid UTF-8";
-        if (p[at] < 0x20 || p[at] == 0x7f)
+        if (p[at] < 0x20 || p[at] == 0x7f ||
+            (p[at] == 0xc2 && p[at + 1] < 0xa0)) /* U+009B begins an escape */
             return "holds a control character";
         at += step;
     }

@@ -15,7 +15,8 @@
 /*
  * Why [text, text + len) cannot be a name, as a phrase that follows "it";
  * NULL if it can.  A name is valid UTF-8 (RFC 3629: no overlong forms, no
- * surrogates) of 1 to NAME_LEN_MAX bytes without U+0000-001F and U+007F.
+ * surrogates) of 1 to NAME_LEN_MAX bytes without U+0000-001F and
+ * U+007F-009F.
  */
 const char *name_fault(const char *text, size_t len);
 

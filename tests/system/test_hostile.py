@@ -716,7 +716,7 @@ def an_image_cut_or_bent_at_any_byte_gets_one_answer():
 
 def bad_texts_are_refused_wherever_they_stand():
     p = shared()
-    bad = [b"", b"a\0b", b"\0", b"a\x01", b"a\nb", b"a\x7f", b"\xff\xfe",
+    bad = [b"", b"a\0b", b"\0", b"a\x01", b"a\nb", b"a\x7f", b"\xc2\x9b", b"\xff\xfe",
            b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe2\x82",
            b"x" * 256, b"x" * 65535]
     with Witness(p):
@@ -760,6 +760,17 @@ def bad_texts_are_refused_wherever_they_stand():
         equal(queries.read(selectors=[("s", "g-1")])[1], [], "g-1")
         commands.close()
         queries.close()
+
+
+def data_does_not_speak_to_a_terminal():
+    p = shared()
+    client = local(p)
+    outcome, = client.append(wire.Command([wire.Event(
+        "terminal-1", data=b"a\x1b[2Jb\xc2\x9b2Jc\x07\x7f\xc2\xa0\xc3\xa9d")]))
+    equal(outcome.code, "accepted", outcome.detail)
+    out = p.cairn("read", "terminal-1").stdout
+    expect(b"a [2Jb 2Jc  \xc2\xa0\xc3\xa9d\n" in out, out)
+    client.close()
 
 
 def numbers_at_their_ends_are_judged():
@@ -826,6 +837,7 @@ run([garbage_in_place_of_a_greeting_is_hung_up_on,
      a_subscriber_without_an_end_is_cut_off,
      thousands_of_connections_stay_within_the_bound,
      numbers_at_their_ends_are_judged,
+     data_does_not_speak_to_a_terminal,
      a_message_without_an_end_is_cut_off,
      large_messages_do_not_keep_the_daemon_from_looking_at_its_memory,
      who_never_reads_answers_costs_a_bounded_amount,

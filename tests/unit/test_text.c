@@ -108,6 +108,15 @@ names_have_1_to_255_bytes_and_no_control_characters(void **state)
         else
             assert_null(name_fault(text, 3));
     }
+    for (unsigned c = 0x80; c < 0xc0; c++) {
+        text[1] = (char)0xc2;
+        text[2] = (char)c;
+        if (c < 0xa0)
+            assert_string_equal(name_fault(text, 4),
+                                "holds a control character");
+        else
+            assert_null(name_fault(text, 4));
+    }
     assert_null(name_fault("caf\xc3\xa9", 5));
 }
 
