@@ -209,14 +209,11 @@ struct dummy_writer {
     const char *file;
     _Atomic size_t fill; /* bytes of it that are wanted */
     sem_t fill_wake;
-    int fd, done_fd;
+    int fd;
     off_t at;
     void *socket;
     uint8_t gateway[8];
-    struct group_of_parts groups[2];
-    struct group_of_parts *open, *syncing; /* syncing NULL: none */
-    pthread_mutex_t mutex;
-    pthread_cond_t wake;
+    struct group_of_parts group;
 };
 
 static void
@@ -239,27 +236,6 @@ write_group(struct dummy_writer *w, struct group_of_parts *group)
         fdatasync(w->fd) != 0)
         _exit(1);
     w->at += (off_t)len;
-}
-
-static void *
-sync_main(void *arg)
-{
-    struct dummy_writer *w = arg;
-    uint64_t one = 1;
-
-    for (;;) {
-        (void)pthread_mutex_lock(&w->mutex);
-        while (w->syncing == NULL)
-            (void)pthread_cond_wait(&w->wake, &w->mutex);
-        (void)pthread_mutex_unlock(&w->mutex);
-        write_group(w, w->syncing);
-        (void)pthread_mutex_lock(&w->mutex);
-        w->syncing = NULL;
-        (void)pthread_mutex_unlock(&w->mutex);
-        if (write(w->done_fd, &one, sizeof one) < 0)
-            _exit(1);
-    }
-    return NULL;
 }
 
 static int
@@ -427,7 +403,7 @@ take_part(struct dummy_writer *w, struct group_of_parts *group,
 static void
 take_commands(struct dummy_writer *w)
 {
-    struct group_of_parts *group = w->open;
+    struct group_of_parts *group = &w->group;
     zmq_msg_t message;
 
     (void)zmq_msg_init(&message);
@@ -452,26 +428,6 @@ take_commands(struct dummy_writer *w)
         }
     }
     (void)zmq_msg_close(&message);
-}
-
-/* Alone, a group is synced here; with others, beside taking the next. */
-static void
-start_group(struct dummy_writer *w)
-{
-    struct group_of_parts *group = w->open;
-
-    if (group->part_count == 0)
-        return;
-    if (group->part_count == 1 && group->parts[0].count == 1) {
-        write_group(w, group);
-        answer_group(w, group);
-        return;
-    }
-    w->open = group == &w->groups[0] ? &w->groups[1] : &w->groups[0];
-    (void)pthread_mutex_lock(&w->mutex);
-    w->syncing = group;
-    (void)pthread_cond_signal(&w->wake);
-    (void)pthread_mutex_unlock(&w->mutex);
 }
 
 /* What the steps of the ladder need. */
@@ -499,12 +455,8 @@ static void
 writer_main(const struct chain *chain)
 {
     void *context = zmq_ctx_new();
-    struct dummy_writer w = { .step = chain->step,
-                              .dry = chain->dry,
-                              .done_fd = eventfd(0, 0) };
+    struct dummy_writer w = { .step = chain->step, .dry = chain->dry };
     static uint8_t zeros[65536];
-    struct group_of_parts *running = NULL;
-    pthread_t thread;
 
     w.socket = make_socket(context, ZMQ_ROUTER);
     w.fd = open(chain->file, O_RDWR | O_CREAT | O_TRUNC, 0600);
@@ -512,41 +464,21 @@ writer_main(const struct chain *chain)
         if (pwrite(w.fd, zeros, sizeof zeros, at) < 0)
             _exit(1);
     (void)fsync(w.fd);
-    for (int i = 0; i < 2; i++) {
-        w.groups[i].data = calloc(1, GROUP_MAX);
-        w.groups[i].parts = calloc(1 << 20, sizeof(struct part));
-        w.groups[i].notes = calloc(COMMANDS_MAX, sizeof(struct note));
-        w.groups[i].answers = calloc(COMMANDS_MAX, 2 * sizeof(struct answer));
-    }
+    w.group.data = calloc(1, GROUP_MAX);
+    w.group.parts = calloc(1 << 20, sizeof(struct part));
+    w.group.notes = calloc(COMMANDS_MAX, sizeof(struct note));
+    w.group.answers = calloc(COMMANDS_MAX, 2 * sizeof(struct answer));
     start_steps(&w, chain);
-    w.open = &w.groups[0];
-    (void)pthread_mutex_init(&w.mutex, NULL);
-    (void)pthread_cond_init(&w.wake, NULL);
-    if (zmq_bind(w.socket, chain->back) != 0 ||
-        pthread_create(&thread, NULL, sync_main, &w) != 0)
+    if (zmq_bind(w.socket, chain->back) != 0)
         _exit(1);
     for (;;) {
-        zmq_pollitem_t items[2] = {
-            { .socket = w.socket, .events = ZMQ_POLLIN },
-            { .fd = w.done_fd, .events = ZMQ_POLLIN },
-        };
-        uint64_t count;
+        zmq_pollitem_t item = { .socket = w.socket, .events = ZMQ_POLLIN };
 
-        (void)zmq_poll(items, 2, -1);
-        if (items[1].revents) {
-            if (read(w.done_fd, &count, sizeof count) < 0)
-                _exit(1);
-            answer_group(&w, running);
-            running = NULL;
-        }
-        if (items[0].revents)
-            take_commands(&w);
-        if (running == NULL) {
-            struct group_of_parts *open = w.open;
-
-            start_group(&w);
-            if (w.open != open)
-                running = open;
+        (void)zmq_poll(&item, 1, -1);
+        take_commands(&w);
+        if (w.group.part_count > 0) {
+            write_group(&w, &w.group);
+            answer_group(&w, &w.group);
         }
     }
 }

@@ -439,6 +439,12 @@ appender_open_commits(const struct appender *ap)
     return ap->open->commit_count;
 }
 
+uint32_t
+appender_open_len(const struct appender *ap)
+{
+    return ap->open->len;
+}
+
 bool
 appender_in_flight(const struct appender *ap)
 {

@@ -221,6 +221,9 @@ int appender_append(struct appender *appender,
 /* Commits in the open group. */
 uint32_t appender_open_commits(const struct appender *appender);
 
+/* Bytes of the open group so far. */
+uint32_t appender_open_len(const struct appender *appender);
+
 /* Whether a group is closed and not settled. */
 bool appender_in_flight(const struct appender *appender);
 

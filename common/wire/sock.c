@@ -143,6 +143,17 @@ sock_close(struct sock *sock)
     *sock = (struct sock){ .lock_fd = -1 };
 }
 
+bool
+sock_has_input(struct sock *sock)
+{
+    int events = 0;
+    size_t len = sizeof events;
+
+    sock->drained = false;
+    return zmq_getsockopt(sock->handle, ZMQ_EVENTS, &events, &len) == 0 &&
+        (events & ZMQ_POLLIN) != 0;
+}
+
 /* ---- what happens to connections --------------------------------------- */
 
 /* Not those of broken protocol: libzmq 4.3.4 tells of a bad frame over CURVE

@@ -71,6 +71,9 @@ int sock_connect(struct sock *sock, const char *endpoint, struct err *err);
  * anew: for one that seems to be there but does not answer. */
 int sock_reconnect(struct sock *sock, const char *endpoint, struct err *err);
 
+/* Whether something has come that was not received. */
+bool sock_has_input(struct sock *sock);
+
 /* Closes it after its linger; fine for one that was never opened. */
 void sock_close(struct sock *sock);
 

@@ -11,9 +11,9 @@
 #include "wire/image.h"
 #include "writer/farewell.h"
 
-/* A group of at most so many commits, after one of at most so many, is synced
- * in the main thread: two wake-ups cost more than what they would overlap. */
-#define INLINE_COMMITS_MAX 2u
+/* Beside the sync of a group the next can be decided, but then another thread
+ * must do the sync, and two wake-ups cost as much as deciding so many bytes. */
+#define OVERLAP_LEN_MIN (64u << 10)
 
 #define LINGER_MS 1000u
 #define FAREWELL_MS 1000u /* for gateways to read what there is for them */
@@ -158,22 +158,21 @@ run_sync(void *arg, struct err *err)
 static void
 start_group(struct writer *w)
 {
-    uint32_t commits = appender_open_commits(w->appender);
-    bool alone =
-        commits <= INLINE_COMMITS_MAX && w->last_commits <= INLINE_COMMITS_MAX;
+    uint32_t len = appender_open_len(w->appender);
+    struct err err;
+    int rc;
 
-    if (commits == 0 || appender_in_flight(w->appender) || w->failed)
+    if (len == 0 || appender_in_flight(w->appender) || w->failed)
         return;
     appender_close_group(w->appender);
-    w->last_commits = commits;
     w->sync_began_ms = clock_ms();
-    if (alone) {
-        struct err err;
-
-        settle(w, appender_sync(w->appender, &err), &err);
-    } else {
+    if (w->overlap) {
         worker_give(w->syncer, run_sync, w);
+        return;
     }
+    rc = appender_sync(w->appender, &err);
+    w->overlap = len >= OVERLAP_LEN_MIN && sock_has_input(&w->commands);
+    settle(w, rc, &err);
 }
 
 /* ---- commands ---------------------------------------------------------- */
@@ -469,6 +468,7 @@ on_synced(zloop_t *loop, zmq_pollitem_t *item, void *arg)
     (void)loop;
     (void)item;
     if (worker_take(w->syncer, false, &rc, &err)) {
+        w->overlap = appender_open_len(w->appender) >= OVERLAP_LEN_MIN;
         settle(w, rc, &err);
         if (rc == 0)
             work(w);

@@ -46,7 +46,7 @@ struct writer {
     bool dropped;                         /* some outcome never left */
     struct outbox now;                    /* outcomes that hang on no group */
     struct outbox boxes[2];               /* by group number modulo 2 */
-    uint32_t last_commits;                /* in the last group */
+    bool overlap;           /* the next group is synced beside the loop */
     uint64_t sync_began_ms;               /* 0: no sync is running */
     uint64_t next_progress_ms;            /* of a start */
     bool no_space_logged;
