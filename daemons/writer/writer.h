@@ -46,9 +46,9 @@ struct writer {
     bool dropped;                         /* some outcome never left */
     struct outbox now;                    /* outcomes that hang on no group */
     struct outbox boxes[2];               /* by group number modulo 2 */
-    bool overlap;           /* the next group is synced beside the loop */
-    uint64_t sync_began_ms;               /* 0: no sync is running */
-    uint64_t next_progress_ms;            /* of a start */
+    bool overlap;              /* the next group is synced beside the loop */
+    uint64_t sync_began_ms;    /* 0: no sync is running */
+    uint64_t next_progress_ms; /* of a start */
     bool no_space_logged;
     struct log_limit odd_messages;
 };
