@@ -225,16 +225,23 @@ check_tail(struct verifier *v, const struct segment *segment, uint64_t offset)
     struct tail_report judged;
     struct group_info group;
     char path[PATH_LEN_MAX];
+    int rc;
 
     if (bytes_all_zero(segment->data + offset,
                        (size_t)(segment->info.segment_len - offset)))
         return;
     tail.address = address_of(segment->info.number, offset);
-    if (segment_path(path, evlog_dir(v->log), segment->info.first_position) <
-            0 ||
-        judge_tail(evlog_sys(v->log), path, &segment->info, &tail, &judged,
-                   NULL) < 0 ||
-        judged.verdict != TAIL_AMBIGUOUS || is_written_now(v)) {
+    rc = segment_path(path, evlog_dir(v->log), segment->info.first_position);
+    if (rc == 0)
+        rc = judge_tail(evlog_sys(v->log), path, &segment->info, &tail, &judged,
+                        NULL);
+    if (rc < 0) {
+        finding.what = "the device does not read what stands behind the last "
+                       "whole group";
+        damaged_range(v, segment, offset, offset, &finding);
+        return;
+    }
+    if (judged.verdict != TAIL_AMBIGUOUS || is_written_now(v)) {
         v->report->unfinished = true;
         return;
     }

@@ -354,6 +354,8 @@ without_a_writer_a_torn_end_is_left_out(void **state)
     uint64_t last = evlog_segment_count(appender_log(f->fix.appender));
     char *path = strdup(segment_file(f, "log", last));
     uint64_t durable = position(f), at = SECTOR_LEN;
+    const struct verify_events events = { .finding = on_finding };
+    struct verify_report report;
     size_t len;
     uint8_t *data;
 
@@ -367,6 +369,15 @@ without_a_writer_a_torn_end_is_left_out(void **state)
     must_back_up(f);
     assert_int_equal(f->report.last_position, durable);
     assert_whole(f, "backup", durable);
+
+    /* What cannot be read is not taken for an unfinished write. */
+    watchsys_fail(&f->watch, "read", strrchr(path, '/'), -EIO);
+    assert_int_equal(log_verify(&f->watch.sys, logfix_dir(&f->fix), false,
+                                &events, &report, &f->err),
+                     0);
+    watchsys_fail(&f->watch, NULL, NULL, 0);
+    assert_int_equal(report.findings, 1);
+    assert_false(report.unfinished);
 
     memset(data + at, 'x', SECTOR_LEN); /* ambiguous */
     file_write(path, data, len);
