@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "base/log.h"
 
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,11 +38,31 @@ is_journal(void)
     return strcmp(text, own) == 0;
 }
 
+/* Says so, and returns to where it happens again, and ends the process. */
+static void
+on_bus_error(int number)
+{
+    static const char text[] =
+        "a page of a mapped file could not be read: the device failed, or the "
+        "file was cut short while it was read; the log of the kernel says "
+        "which.  cairn log verify tells what of a log is whole\n";
+    const char *begin = target.journal ? "<3>" : "cairn: error: ";
+
+    (void)number;
+    if (write(STDERR_FILENO, begin, strlen(begin)) < 0 ||
+        write(STDERR_FILENO, text, sizeof text - 1) < 0)
+        return; /* then nobody hears it */
+}
+
 void
 log_open(const char *name)
 {
+    const struct sigaction action = { .sa_handler = on_bus_error,
+                                      .sa_flags = (int)SA_RESETHAND };
+
     target.name = name;
     target.journal = is_journal();
+    (void)sigaction(SIGBUS, &action, NULL);
 }
 
 static void line(enum log_level level, const char *format, va_list args)

@@ -16,7 +16,11 @@
 
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO };
 
-/* Names the process in front of its lines; `name` is borrowed for good. */
+/*
+ * Names the process in front of its lines; `name` is borrowed for good.  From
+ * now on, SIGBUS does not end the process without a word: a page of a mapped
+ * file could not be read.
+ */
 void log_open(const char *name);
 
 void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
