@@ -288,7 +288,8 @@ show(struct appender *ap, uint32_t max, uint64_t complete,
     uint32_t shown = 0;
     int rc = 1;
 
-    qsort(c->found, c->count, sizeof *c->found, by_position);
+    if (c->count > 0)
+        qsort(c->found, c->count, sizeof *c->found, by_position);
     result->more = complete < UINT64_MAX;
     for (uint32_t i = 0; i < c->count && c->found[i].position <= complete;
          i++) {
