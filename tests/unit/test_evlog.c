@@ -150,6 +150,18 @@ patch(const char *path, uint64_t offset, const void *bytes, size_t len)
     free(data);
 }
 
+/* Makes one byte of the first segment another, whatever it was. */
+static void
+spoil(struct fixture *f, uint64_t offset)
+{
+    const char *path = segment_file(f, 1);
+    size_t file_len;
+    uint8_t *data = file_read(path, &file_len), other = data[offset] ^ 1;
+
+    free(data);
+    patch(path, offset, &other, 1);
+}
+
 /* ---- opening ----------------------------------------------------------- */
 
 static int
@@ -385,14 +397,11 @@ damage_is_reported_with_segment_and_byte(void **state)
     uint64_t bad = f->address[3];
     struct event event;
     char place[64];
-    uint8_t byte;
 
     snprintf(place, sizeof place, "%020d.log, byte %u", 1,
              (unsigned)address_offset(bad));
     must(f, evlog_event_at(f->log, bad, &event, &f->err));
-    byte = (uint8_t)(event.record[event.record_len - 1] ^ 1);
-    patch(segment_file(f, 1), address_offset(bad) + event.record_len - 1, &byte,
-          1);
+    spoil(f, address_offset(bad) + event.record_len - 1);
     evlog_close(&f->log);
     open_log(f);
     /* In its data: links can be followed, but it is not given out. */
@@ -405,8 +414,7 @@ damage_is_reported_with_segment_and_byte(void **state)
     assert_non_null(strstr(f->err.text, place));
     assert_int_equal(cursor.position, 3); /* nothing moved */
     /* In its head. */
-    byte = 0xff;
-    patch(segment_file(f, 1), address_offset(bad) + 60, &byte, 1);
+    spoil(f, address_offset(bad) + 60);
     evlog_close(&f->log);
     open_log(f);
     assert_int_equal(evlog_event_at(f->log, bad, &event, &f->err),
@@ -603,9 +611,8 @@ a_range_ends_before_damage_and_the_next_one_says_so(void **state)
     struct fixture *f = *state;
     struct cursor cursor = { address_of(1, SECTOR_LEN), 1, 0 };
     struct log_range range;
-    uint8_t byte = 0xff;
 
-    patch(segment_file(f, 1), address_offset(f->address[4]) + 60, &byte, 1);
+    spoil(f, address_offset(f->address[4]) + 60);
     evlog_close(&f->log);
     open_log(f);
     assert_int_equal(
