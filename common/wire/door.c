@@ -10,8 +10,7 @@
 #define TICK_MS 50u
 #define SELF_TEST_MS 10000u
 #define LOG_MS 60000u
-#define UPDATE_EVERY 16u /* messages */
-#define PATIENCE 10u     /* ticks */
+#define PATIENCE 10u /* ticks */
 
 /* ---- who may connect --------------------------------------------------- */
 
@@ -38,20 +37,21 @@ limit_of(struct door *door, const char *key)
 }
 
 static void
-log_key(struct door *door, const char *key, const char *name, const char *what)
+log_key(struct door *door, const char *code, const char *key, const char *name,
+        const char *what)
 {
     uint64_t suppressed;
 
     if (log_limited(limit_of(door, key), &suppressed))
-        log_warn("denied: key %s (%s): %s (%" PRIu64
+        log_warn("%s: key %s (%s): %s (%" PRIu64
                  " more of this key since the last such line)",
-                 key, name, what, suppressed);
+                 code, key, name, what, suppressed);
 }
 
 void
 door_log_denied(struct door *door, const struct principal *p, const char *what)
 {
-    log_key(door, principal_key(p), principal_name(p), what);
+    log_key(door, "denied", principal_key(p), principal_name(p), what);
 }
 
 static bool
@@ -62,7 +62,7 @@ may_connect(void *arg, const char *key)
     if (rights_find(door->rights, key) != NULL)
         return true;
     if (door->serving) /* else it is the self-test */
-        log_key(door, key, "unknown",
+        log_key(door, "denied", key, "unknown",
                 "it is not in the rights file; not let in");
     return false;
 }
@@ -79,27 +79,117 @@ door_find(const struct door *door, const char *key,
     return *ret_principal != NULL;
 }
 
-/* Reads the rights, and puts them in the place of others. */
+/* What is kept for each key, by rights_index(). */
+struct keep {
+    struct log_limit *known;
+    struct share **shares;
+    struct share **former; /* room for all that can become it */
+};
+
+static void
+free_keep(struct keep *keep, size_t count)
+{
+    for (size_t i = 0; keep->shares != NULL && i < count; i++)
+        free(keep->shares[i]);
+    free(keep->known);
+    free(keep->shares);
+    free(keep->former);
+}
+
+static size_t
+share_at(const struct door *door, const char *key)
+{
+    const struct principal *p =
+        door->rights == NULL ? NULL : rights_find(door->rights, key);
+
+    return p == NULL ? SIZE_MAX : rights_index(door->rights, p);
+}
+
+/* For every key of `rights`; of those that are known, no share. */
+static int
+make_keep(const struct door *door, const struct rights *rights,
+          struct keep *ret_keep)
+{
+    size_t count = rights_count(rights);
+    bool ok;
+
+    *ret_keep = (struct keep){
+        .known = calloc(count + 1, sizeof *ret_keep->known),
+        .shares = calloc(count + 1, sizeof *ret_keep->shares),
+        .former = calloc(door->share_count + door->former_count + 1,
+                         sizeof *ret_keep->former),
+    };
+    ok = ret_keep->known != NULL && ret_keep->shares != NULL &&
+        ret_keep->former != NULL;
+    for (size_t i = 0; ok && i < count; i++) {
+        ret_keep->known[i].every_ms = LOG_MS;
+        if (share_at(door, principal_key(rights_at(rights, i))) != SIZE_MAX)
+            continue;
+        ret_keep->shares[i] = calloc(1, sizeof **ret_keep->shares);
+        ok = ret_keep->shares[i] != NULL;
+    }
+    if (!ok)
+        free_keep(ret_keep, count);
+    return ok ? 0 : -ENOMEM;
+}
+
+/* A share of a key that was taken out is kept until nothing is in it. */
+static void
+retire(struct keep *keep, size_t *count, struct share *share)
+{
+    if (share == NULL || share_is_empty(share))
+        free(share);
+    else
+        keep->former[(*count)++] = share;
+}
+
+/* Puts rights and what is kept for them in the place of others. */
+static void
+take_rights(struct door *door, struct rights *rights, struct keep *keep)
+{
+    size_t former_count = 0;
+
+    for (size_t i = 0; i < rights_count(rights); i++) {
+        size_t at = share_at(door, principal_key(rights_at(rights, i)));
+
+        if (at == SIZE_MAX)
+            continue;
+        keep->shares[i] = door->shares[at];
+        door->shares[at] = NULL;
+    }
+    for (size_t i = 0; i < door->share_count; i++) {
+        if (door->shares[i] != NULL)
+            peers_dismiss(&door->peers, door->shares[i], clock_ms());
+        retire(keep, &former_count, door->shares[i]);
+    }
+    for (size_t i = 0; i < door->former_count; i++)
+        retire(keep, &former_count, door->former[i]);
+    rights_free(&door->rights);
+    free(door->known);
+    free(door->shares);
+    free(door->former);
+    door->rights = rights;
+    door->known = keep->known;
+    door->shares = keep->shares;
+    door->share_count = rights_count(rights);
+    door->former = keep->former;
+    door->former_count = former_count;
+}
+
 static int
 load_rights(struct door *door, struct err *err)
 {
     struct rights *rights;
-    struct log_limit *known;
+    struct keep keep;
     int rc = rights_load(door->rights_path, &rights, err);
 
     if (rc < 0)
         return rc;
-    known = calloc(rights_count(rights) + 1, sizeof *known);
-    if (known == NULL) {
+    if (make_keep(door, rights, &keep) < 0) {
         rights_free(&rights);
         return err_sys(err, -ENOMEM, "%s", door->rights_path);
     }
-    for (size_t i = 0; i < rights_count(rights); i++)
-        known[i].every_ms = LOG_MS;
-    rights_free(&door->rights);
-    free(door->known);
-    door->rights = rights;
-    door->known = known;
+    take_rights(door, rights, &keep);
     return 0;
 }
 
@@ -197,7 +287,7 @@ door_open(struct door *door, const struct conf *conf,
     door->frame_max = o->frame_max;
     door->memory_max = conf_number(conf, "memory.max");
     door->excess.every_ms = door->relief.every_ms = door->strangers.every_ms =
-        door->dropped.every_ms = LOG_MS;
+        door->cut.every_ms = LOG_MS;
     door->statm_fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
     if (rc == 0 && door->statm_fd < 0)
         rc = err_sys(err, -errno, "/proc/self/statm");
@@ -221,7 +311,8 @@ door_close(struct door *door)
     if (door->zap.sock.zsock != NULL)
         zap_close(&door->zap);
     rights_free(&door->rights);
-    free(door->known);
+    free_keep(&(struct keep){ door->known, door->shares, door->former },
+              door->share_count);
 }
 
 /* ---- memory ------------------------------------------------------------ */
@@ -313,17 +404,17 @@ tell_excess(struct door *door)
 }
 
 static void
-tell_dropped(struct door *door)
+tell_cut(struct door *door)
 {
     uint64_t suppressed;
 
-    if (door->sock.dropped == door->dropped_told ||
-        !log_limited(&door->dropped, &suppressed))
+    if (door->peers.cut == door->cut_told ||
+        !log_limited(&door->cut, &suppressed))
         return;
-    log_warn("a client does not read: its answers were dropped (%" PRIu64
-             " since the last such line)",
-             door->sock.dropped - door->dropped_told);
-    door->dropped_told = door->sock.dropped;
+    log_warn("a client does not read its answers: its connection was closed "
+             "(%" PRIu64 " such since the last line)",
+             door->peers.cut - door->cut_told);
+    door->cut_told = door->peers.cut;
 }
 
 /* Looks at connections and memory. */
@@ -338,7 +429,7 @@ look(struct door *door, uint64_t now)
         peers_expire(door->also, now);
     }
     tell_excess(door);
-    tell_dropped(door);
+    tell_cut(door);
     watch_memory(door);
 }
 
@@ -362,7 +453,6 @@ identify(struct door *door, zmq_msg_t *frame, struct address *from)
 {
     const char *key;
 
-    from->principal = NULL;
     if (door->rights == NULL)
         return NULL; /* there is only ipc */
     key = zmq_msg_gets(frame, "User-Id");
@@ -371,9 +461,11 @@ identify(struct door *door, zmq_msg_t *frame, struct address *from)
     /* Who comes over ipc may say anything of itself, this as well. */
     if (!curve_key_valid(key))
         return "what the connection says of itself is no key";
-    if (door_find(door, key, &from->principal) && from->principal != NULL)
+    if (door_find(door, key, &from->principal) && from->principal != NULL) {
+        from->share = door->shares[rights_index(door->rights, from->principal)];
         return NULL;
-    log_key(door, key, "unknown",
+    }
+    log_key(door, "denied", key, "unknown",
             "it is not in the rights file any more; its message was refused");
     return "this key has no rights here any more";
 }
@@ -387,38 +479,30 @@ is_too_large(const struct door *door, const struct message *message)
     return false;
 }
 
-static uint64_t
-connection_of(struct door *door, zmq_msg_t *frame)
-{
-    uint64_t connection = peers_of(&door->peers, frame);
-
-    if (connection == 0) { /* it has only just come */
-        peers_update(&door->peers, clock_ms());
-        connection = peers_of(&door->peers, frame);
-    }
-    return connection;
-}
-
 /* NULL, or why a message is refused, with the code in *ret_code. */
 static const char *
 judge(struct door *door, struct message *message, int at, struct address *from,
-      enum answer_code *ret_code)
+      uint64_t now, enum answer_code *ret_code)
 {
     zmq_msg_t *frame = &message->frames[message->count > at ? at : 1];
-    uint64_t connection = 0;
     const char *fault = identify(door, frame, from);
 
+    /* It may have only just come, with the descriptor of one that has gone:
+     * both were told before its message. */
+    peers_update(&door->peers, now);
+    from->peers = &door->peers;
+    from->connection = peers_of(&door->peers, frame);
     *ret_code = ANSWER_DENIED;
     if (fault != NULL)
         return fault;
-    if (from->principal != NULL || door->peers.excess_count > 0 ||
-        door->pressure_ticks > 0) {
-        connection = connection_of(door, frame);
-        peers_hear(&door->peers, connection);
-    }
     *ret_code = ANSWER_BUSY;
-    if (peers_is_excess(&door->peers, connection))
-        return "connections.max clients are connected; come again later";
+    fault = peers_hear(&door->peers, from->connection, from->share, now);
+    if (fault != NULL) {
+        if (from->principal != NULL)
+            log_key(door, "busy", principal_key(from->principal),
+                    principal_name(from->principal), fault);
+        return fault;
+    }
     *ret_code = ANSWER_TOO_LARGE;
     if (is_too_large(door, message))
         return "a frame is longer than it may be";
@@ -434,8 +518,6 @@ door_receive(struct door *door, struct message *message,
     const char *fault;
     int rc;
 
-    if (++door->received % UPDATE_EVERY == 0)
-        peers_update(&door->peers, now);
     if (now >= door->look_ms) /* a turn of large messages takes long */
         look(door, now);
     rc = front_receive(&door->sock, message, ret_from, ret_at);
@@ -443,23 +525,11 @@ door_receive(struct door *door, struct message *message,
         return rc;
     if (message->count < 2)
         return 1; /* a routing id and nothing else: no message, see front */
-    fault = judge(door, message, *ret_at, ret_from, &code);
+    fault = judge(door, message, *ret_at, ret_from, now, &code);
     if (fault == NULL)
         return 1;
     front_refuse(&door->sock, ret_from, code, fault);
     return -EAGAIN;
-}
-
-uint64_t
-door_connection(struct door *door, struct message *message, int at)
-{
-    return at < message->count ? connection_of(door, &message->frames[at]) : 0;
-}
-
-bool
-door_is_connected(const struct door *door, uint64_t connection)
-{
-    return peers_has(&door->peers, connection);
 }
 
 /* ---- the loop ---------------------------------------------------------- */
@@ -499,11 +569,11 @@ door_attach(struct door *door, zloop_t *loop)
 void
 door_status(const struct door *door, char *text, size_t len)
 {
-    char dropped[48] = "";
+    char cut[48] = "";
 
-    if (door->sock.dropped > 0)
-        (void)snprintf(dropped, sizeof dropped, "; %" PRIu64 " answers dropped",
-                       door->sock.dropped);
-    (void)snprintf(text, len, "; %u clients%s%s", door->peers.count, dropped,
+    if (door->peers.cut > 0)
+        (void)snprintf(cut, sizeof cut, "; %" PRIu64 " did not read",
+                       door->peers.cut);
+    (void)snprintf(text, len, "; %u clients%s%s", door->peers.count, cut,
                    door->pressure_ticks == 0 ? "" : "; SHORT OF MEMORY");
 }

@@ -68,17 +68,19 @@ struct door {
     const char *rights_path;
     bool serving; /* tcp */
     uint64_t frame_max;
-    uint32_t received; /* counts, to look at connections in between */
-    uint64_t look_ms;  /* when to look at everything again */
+    uint64_t look_ms; /* when to look at everything again */
     uint64_t memory_max;
     int statm_fd;
     uint32_t pressure_ticks; /* since memory is above the limit */
     uint64_t unlooked;       /* bytes sent since memory was looked at */
     bool full;               /* it was above the limit then */
     uint64_t refused_told;   /* connections in excess, in the log */
-    uint64_t dropped_told;   /* answers for clients that do not read */
-    struct log_limit excess, relief, strangers, dropped;
+    uint64_t cut_told;       /* clients that did not read, likewise */
+    struct log_limit excess, relief, strangers, cut;
     struct log_limit *known; /* by rights_index() */
+    struct share **shares;   /* likewise */
+    struct share **former;   /* of keys that were taken out, until empty */
+    size_t share_count, former_count;
     struct denied denied[DENIED_KEYS];
     uint32_t denied_next;
     void (*on_reload)(void *arg); /* rights have changed; may be NULL */
@@ -103,14 +105,11 @@ void door_close(struct door *door);
 
 /*
  * As front_receive(); ret_from also says who it is.  The principal is borrowed
- * until the rights are read again, so not beyond this turn of the loop.
+ * until the rights are read again, so not beyond this turn of the loop.  The
+ * share stays as long as there is something in it.
  */
 int door_receive(struct door *door, struct message *message,
                  struct address *ret_from, int *ret_at);
-
-/* The connection of a received message, for door_is_connected(). */
-uint64_t door_connection(struct door *door, struct message *message, int at);
-bool door_is_connected(const struct door *door, uint64_t connection);
 
 /*
  * Whether there is memory for answers of some size; if not, say busy.  Looks at

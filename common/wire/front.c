@@ -51,7 +51,9 @@ front_reply(struct sock *sock, const struct address *to, struct message *head,
     for (int i = 0; rc == 0 && body != NULL && i < body->count; i++)
         message_move(&message, &body->frames[i]);
     if (rc == 0)
-        (void)message_send(sock, &message); /* gone, or not reading */
+        rc = message_send(sock, &message);
+    if (rc == -EAGAIN && to->peers != NULL)
+        peers_cut(to->peers, to->connection);
     message_clear(&message);
     message_clear(head);
     if (body != NULL)

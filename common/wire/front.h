@@ -10,6 +10,7 @@
 #ifndef CAIRN_WIRE_FRONT_H
 #define CAIRN_WIRE_FRONT_H
 
+#include "wire/peers.h"
 #include "wire/query.h"
 
 struct principal;
@@ -19,6 +20,9 @@ struct address {
     const uint8_t *routing_id;
     bool delimiter; /* it puts an empty frame in front, as REQ does */
     const struct principal *principal; /* see door.h; NULL: all rights */
+    struct share *share;               /* of its key; NULL: it has none */
+    struct peers *peers;               /* that it is one of, or NULL */
+    uint64_t connection;               /* there */
 };
 
 /*
@@ -31,8 +35,8 @@ int front_receive(struct sock *sock, struct message *message,
 
 /*
  * Sends the frames of `head` and `body` (NULL: none) to a client, behind its
- * address, and empties both.  A client that has gone, or does not read, gets
- * nothing: it asks again.
+ * address, and empties both.  A client that has gone gets nothing; one that
+ * does not read is cut off, so that it knows: it connects and asks again.
  */
 void front_reply(struct sock *sock, const struct address *to,
                  struct message *head, struct message *body);

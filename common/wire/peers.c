@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
-#define HANDSHAKE_SLACK_MS 1000u /* until libzmq has ended one */
+#define NO_PEER UINT32_MAX
 
 /* The first descriptor that no connection may have; of the process. */
 static atomic_long descriptor_limit = LONG_MAX;
@@ -80,7 +80,8 @@ peers_open(struct peers *peers, struct sock *sock,
 
     *peers = (struct peers){
         .count_max = o->connection_max,
-        .handshake_ms = o->handshake_ms,
+        .oldest = NO_PEER,
+        .newest = NO_PEER,
     };
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
         return err_sys(err, -errno, "descriptors");
@@ -104,8 +105,7 @@ peers_open(struct peers *peers, struct sock *sock,
     peers->room =
         limit.rlim_cur < (1u << 24) ? (uint32_t)limit.rlim_cur : 1u << 24;
     peers->by_fd = calloc(peers->room, sizeof *peers->by_fd);
-    peers->young = calloc(peers->count_max, sizeof *peers->young);
-    if (peers->by_fd == NULL || peers->young == NULL)
+    if (peers->by_fd == NULL)
         return err_sys(err, -ENOMEM, "connections");
     if (zmq_setsockopt(sock->handle, ZMQ_HANDSHAKE_IVL, &handshake_ms,
                        sizeof handshake_ms) != 0)
@@ -119,9 +119,61 @@ void
 peers_close(struct peers *peers)
 {
     sock_monitor_close(&peers->monitor);
+    for (uint32_t fd = 0; fd < peers->room; fd++)
+        if (peers->by_fd[fd].share != NULL)
+            peers->by_fd[fd].share->connections--;
     free(peers->by_fd);
-    free(peers->young);
     *peers = (struct peers){ 0 };
+}
+
+/* ---- what a connection is ---------------------------------------------- */
+
+/* It is the newest of the silent ones. */
+static void
+be_silent(struct peers *peers, uint32_t fd)
+{
+    struct peer *peer = &peers->by_fd[fd];
+
+    peer->state = PEER_SILENT;
+    peer->older = peers->newest;
+    peer->newer = NO_PEER;
+    if (peers->newest != NO_PEER)
+        peers->by_fd[peers->newest].newer = fd;
+    else
+        peers->oldest = fd;
+    peers->newest = fd;
+}
+
+static void
+settle(struct peers *peers, struct peer *peer, struct share *share)
+{
+    peer->state = PEER_SETTLED;
+    peers->settled_count++;
+    peer->share = share;
+    if (share != NULL)
+        share->connections++;
+}
+
+/* It is nothing of the sort any more. */
+static void
+leave_state(struct peers *peers, struct peer *peer)
+{
+    if (peer->state == PEER_SILENT) {
+        if (peer->older != NO_PEER)
+            peers->by_fd[peer->older].newer = peer->newer;
+        else
+            peers->oldest = peer->newer;
+        if (peer->newer != NO_PEER)
+            peers->by_fd[peer->newer].older = peer->older;
+        else
+            peers->newest = peer->older;
+    }
+    peers->settled_count -= peer->state == PEER_SETTLED;
+    peers->excess_count -= peer->state == PEER_EXCESS;
+    if (peer->share != NULL)
+        peer->share->connections--;
+    peer->share = NULL;
+    peer->state = PEER_GONE;
 }
 
 static void
@@ -129,8 +181,8 @@ forget(struct peers *peers, struct peer *peer)
 {
     if (peer->cookie == 0)
         return;
+    leave_state(peers, peer);
     peers->count--;
-    peers->excess_count -= peer->excess_until != 0;
     *peer = (struct peer){ 0 };
 }
 
@@ -158,8 +210,12 @@ has_passed(uint32_t until, uint64_t now_ms)
 }
 
 static void
-put_in_excess(struct peers *peers, struct peer *peer, uint64_t now_ms)
+put_in_excess(struct peers *peers, struct peer *peer, const char *why,
+              uint64_t now_ms)
 {
+    leave_state(peers, peer);
+    peer->state = PEER_EXCESS;
+    peer->why = why;
     peers->refused++;
     peers->excess_count++;
     peer->excess_until = rough(now_ms + EXCESS_MS);
@@ -175,40 +231,25 @@ is_tcp(uint32_t fd)
         domain != AF_UNIX;
 }
 
-/* Notes a connection that has come; if there are too many, not the oldest. */
-static void
-add_young(struct peers *peers, uint32_t fd, struct peer *peer, uint64_t now_ms)
-{
-    if (!is_tcp(fd))
-        return;
-    if (peers->young_count == peers->count_max) {
-        peers->young_first = (peers->young_first + 1) % peers->count_max;
-        peers->young_count--;
-    }
-    peers->young[(peers->young_first + peers->young_count++) %
-                 peers->count_max] = name_of(fd, peer);
-    peer->young_until =
-        rough(now_ms + peers->handshake_ms + HANDSHAKE_SLACK_MS);
-}
+/* ---- coming and going -------------------------------------------------- */
 
-/* Ends the oldest connection that may still be in its handshake, if any is. */
+static const char all_taken[] =
+    "connections.max clients are connected; come again later";
+static const char share_taken[] =
+    "connections.max: your key has its share of the connections; come again "
+    "later";
+
+/* Ends the oldest silent connection, if there is one. */
 static bool
 make_way(struct peers *peers, uint64_t now_ms)
 {
-    while (peers->young_count > 0) {
-        uint64_t name = peers->young[peers->young_first];
-        struct peer *peer = find(peers, name);
+    uint32_t fd = peers->oldest;
 
-        peers->young_first = (peers->young_first + 1) % peers->count_max;
-        peers->young_count--;
-        if (peer == NULL || peer->known || peer->shut ||
-            has_passed(peer->young_until, now_ms))
-            continue;
-        put_in_excess(peers, peer, now_ms);
-        shut((uint32_t)name, peer);
-        return true;
-    }
-    return false;
+    if (fd == NO_PEER)
+        return false;
+    put_in_excess(peers, &peers->by_fd[fd], all_taken, now_ms);
+    shut(fd, &peers->by_fd[fd]);
+    return true;
 }
 
 static void
@@ -223,10 +264,13 @@ accept_peer(struct peers *peers, uint32_t fd, uint64_t now_ms)
     peer->cookie = cookie;
     if (++peers->count - peers->excess_count <= peers->count_max ||
         make_way(peers, now_ms)) {
-        add_young(peers, fd, peer, now_ms);
+        if (is_tcp(fd))
+            be_silent(peers, fd);
+        else
+            settle(peers, peer, NULL);
         return;
     }
-    put_in_excess(peers, peer, now_ms);
+    put_in_excess(peers, peer, all_taken, now_ms);
     if (peers->excess_count > EXCESS_MAX)
         shut(fd, peer);
 }
@@ -254,7 +298,8 @@ peers_expire(struct peers *peers, uint64_t now_ms)
     for (uint32_t fd = 0; peers->excess_count > 0 && fd < peers->room; fd++) {
         struct peer *peer = &peers->by_fd[fd];
 
-        if (peer->excess_until != 0 && has_passed(peer->excess_until, now_ms))
+        if (peer->state == PEER_EXCESS &&
+            has_passed(peer->excess_until, now_ms))
             shut(fd, peer);
     }
 }
@@ -275,21 +320,44 @@ peers_has(const struct peers *peers, uint64_t connection)
     return find(peers, connection) != NULL;
 }
 
-bool
-peers_is_excess(const struct peers *peers, uint64_t connection)
-{
-    const struct peer *peer = find(peers, connection);
-
-    return peer != NULL && peer->excess_until != 0;
-}
-
-void
-peers_hear(struct peers *peers, uint64_t connection)
+const char *
+peers_hear(struct peers *peers, uint64_t connection, struct share *share,
+           uint64_t now_ms)
 {
     struct peer *peer = find(peers, connection);
 
-    if (peer != NULL)
-        peer->heard = peer->known = true;
+    if (peer == NULL)
+        return NULL;
+    peer->heard = true;
+    if (peer->state == PEER_SILENT && share != NULL &&
+        share_is_full(share->connections, peers->settled_count,
+                      peers->count_max)) {
+        put_in_excess(peers, peer, share_taken, now_ms);
+    } else if (peer->state == PEER_SILENT) {
+        leave_state(peers, peer);
+        settle(peers, peer, share);
+    }
+    return peer->state == PEER_EXCESS ? peer->why : NULL;
+}
+
+void
+peers_dismiss(struct peers *peers, const struct share *share, uint64_t now_ms)
+{
+    for (uint32_t fd = 0; share->connections > 0 && fd < peers->room; fd++)
+        if (peers->by_fd[fd].share == share)
+            put_in_excess(peers, &peers->by_fd[fd],
+                          "this key has no rights here any more", now_ms);
+}
+
+void
+peers_cut(struct peers *peers, uint64_t connection)
+{
+    struct peer *peer = find(peers, connection);
+
+    if (peer == NULL || peer->shut)
+        return;
+    peers->cut++;
+    shut((uint32_t)connection, peer);
 }
 
 void

@@ -11,9 +11,10 @@
  *
  * Above `connection_max` a connection is in excess: it is told why if it sends
  * a message within EXCESS_MS, then it is shut down.  But over tcp anybody may
- * connect: before one is in excess there, the oldest goes that has sent nothing
- * and may still be in its handshake.  So those without a key do not keep out
- * those who have one.
+ * connect, and who has a key may as often as they like.  So a connection over
+ * tcp is *silent* until its first message: before another is in excess, the
+ * oldest silent one goes.  With the message it takes a place of its key's share
+ * (share.h), or it is in excess if that is used up.
  *
  * Under pressure, see peers_relieve(), those go first that are not heard of.
  *
@@ -22,6 +23,7 @@
 #ifndef CAIRN_WIRE_PEERS_H
 #define CAIRN_WIRE_PEERS_H
 
+#include "wire/share.h"
 #include "wire/sock.h"
 
 #define EXCESS_MS 1000u
@@ -33,13 +35,22 @@
 #define DESCRIPTORS_RESERVED 1024u
 #define DESCRIPTORS_OWN 128u
 
+enum peer_state {
+    PEER_GONE,
+    PEER_SILENT,  /* over tcp, and has sent nothing */
+    PEER_SETTLED, /* has its place */
+    PEER_EXCESS,  /* will be shut down */
+};
+
 struct peer {
     uint64_t cookie;       /* of the kernel; 0: there is no connection */
-    uint32_t excess_until; /* in units of 1/16 s; 0: not in excess */
-    uint32_t young_until;  /* likewise; it may be in its handshake */
+    struct share *share;   /* of a settled one; NULL on ipc */
+    const char *why;       /* of one in excess */
+    uint32_t excess_until; /* in units of 1/16 s */
     uint32_t topics;       /* see peers_topic() */
+    uint32_t older, newer; /* silent ones are a list; descriptors */
+    uint8_t state;         /* enum peer_state */
     bool heard;            /* a message of it, since peers_listen() */
-    bool known;            /* a message of it, see peers_hear() */
     bool shut;
 };
 
@@ -47,11 +58,10 @@ struct peers {
     struct sock_monitor monitor;
     struct peer *by_fd;
     uint32_t room;
-    uint32_t count, excess_count, count_max;
-    uint64_t *young; /* a ring: connections over tcp, the oldest at `first` */
-    uint32_t young_first, young_count;
-    uint32_t handshake_ms;
-    uint64_t refused; /* so far: in excess, or closed at once */
+    uint32_t count, settled_count, excess_count, count_max;
+    uint32_t oldest, newest; /* silent ones; NO_PEER: there is none */
+    uint64_t refused;        /* so far: in excess, or closed at once */
+    uint64_t cut;            /* so far, by peers_cut() */
 };
 
 struct peers_options {
@@ -86,11 +96,20 @@ uint64_t peers_of(struct peers *peers, zmq_msg_t *frame);
 /* Whether a connection is still there. */
 bool peers_has(const struct peers *peers, uint64_t connection);
 
-/* Whether a connection is in excess. */
-bool peers_is_excess(const struct peers *peers, uint64_t connection);
+/*
+ * Notes that a whole message has come from a connection; `share` is that of
+ * its key, NULL on ipc, and must stay until the connection has gone.  NULL, or
+ * why it is in excess.
+ */
+const char *peers_hear(struct peers *peers, uint64_t connection,
+                       struct share *share, uint64_t now_ms);
 
-/* Notes that a whole message has come from it. */
-void peers_hear(struct peers *peers, uint64_t connection);
+/* Puts all connections that have places of this share in excess. */
+void peers_dismiss(struct peers *peers, const struct share *share,
+                   uint64_t now_ms);
+
+/* Shuts a connection down that does not read, if it is still there. */
+void peers_cut(struct peers *peers, uint64_t connection);
 
 /* Forgets who has been heard of. */
 void peers_listen(struct peers *peers);

@@ -298,12 +298,8 @@ message_send(struct sock *sock, struct message *message)
 
         /* Only the first frame can be refused: after it, the pipe is ours. */
         if (zmq_msg_send(&message->frames[i], sock->handle,
-                         flags | ZMQ_DONTWAIT) < 0) {
-            int code = errno;
-
-            sock->dropped += code == EAGAIN;
-            return -code;
-        }
+                         flags | ZMQ_DONTWAIT) < 0)
+            return -errno;
     }
     message->count = 0;
     return 0;

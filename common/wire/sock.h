@@ -45,7 +45,6 @@ struct sock {
      * once, and sending may take note of it, too.
      */
     bool drained;
-    uint64_t dropped; /* messages that could not be sent: the queue was full */
 };
 
 /* Makes a socket; sock_close() releases it. */

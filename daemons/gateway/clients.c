@@ -54,29 +54,37 @@ slot_of(const struct clients *c, uint32_t id)
     return (id * UINT32_C(2654435761)) & (c->slot_count - 1);
 }
 
+/* What the messages of a client bring along. */
+static struct client *
+take(struct client *client, const struct address *from)
+{
+    client->taken = true;
+    client->delimiter = from->delimiter;
+    client->connection = from->connection;
+    if (client->in_flight == 0)
+        client->share = from->share;
+    return client;
+}
+
 struct client *
-clients_get(struct clients *c, const uint8_t *routing_id)
+clients_get(struct clients *c, const struct address *from)
 {
     struct client *client;
     uint32_t id, at, index;
 
-    memcpy(&id, routing_id + 1, sizeof id);
+    memcpy(&id, from->routing_id + 1, sizeof id);
     for (at = slot_of(c, id); c->slots[at] != 0;
          at = (at + 1) & (c->slot_count - 1))
-        if (c->clients[c->slots[at] - 1].id == id) {
-            client = &c->clients[c->slots[at] - 1];
-            client->taken = true;
-            return client;
-        }
+        if (c->clients[c->slots[at] - 1].id == id)
+            return take(&c->clients[c->slots[at] - 1], from);
     if (c->client_count == c->client_max)
         return NULL;
     index = c->free_clients[c->client_max - 1 - c->client_count++];
     c->slots[at] = index + 1;
     client = &c->clients[index];
     client->id = id;
-    client->known = client->taken = true;
-    client->delimiter = false;
-    return client;
+    client->known = true;
+    return take(client, from);
 }
 
 /* Takes a slot out and closes the gap, so that no search ends too early. */
@@ -188,15 +196,18 @@ clients_put_off(struct clients *c, struct client *client,
 static const char *
 no_room(const struct clients *c, const struct client *client, uint32_t len)
 {
+    const struct share own = { .commands = client->in_flight,
+                               .bytes = client->bytes };
+    const struct share *share = client->share != NULL ? client->share : &own;
+
     if (client->in_flight >= c->client_flight_max)
         return "client.in_flight_max commands of yours are on their way";
-    if (c->free_flight == NO_FLIGHT ||
-        client->in_flight >= c->flight_max - c->flight_count)
+    if (share_is_full(share->commands, c->flight_count, c->flight_max))
         return "commands.in_flight_max: your share of the commands is on its "
                "way";
     /* A single commit may be larger than any share, but not than all. */
     if (len > c->bytes_max - c->bytes ||
-        (client->bytes > 0 && client->bytes + len > c->bytes_max - c->bytes))
+        (share->bytes > 0 && share->bytes + len > c->bytes_max - c->bytes))
         return "commands.bytes_max: your share of the bytes is on its way";
     return NULL;
 }
@@ -223,6 +234,10 @@ clients_launch(struct clients *c, struct client *client, struct uuid command_id,
     c->bytes += len;
     client->in_flight++;
     client->bytes += len;
+    if (client->share != NULL) {
+        client->share->commands++;
+        client->share->bytes += len;
+    }
     flight->command_id = command_id;
     flight->client = (uint32_t)(client - c->clients);
     flight->len = len;
@@ -258,6 +273,10 @@ land(struct clients *c, uint32_t index, struct wire_outcome *outcome)
     c->bytes -= flight->len;
     client->in_flight--;
     client->bytes -= flight->len;
+    if (client->share != NULL) {
+        client->share->commands--;
+        client->share->bytes -= flight->len;
+    }
     if (outcome->code == ANSWER_BUSY || outcome->code == ANSWER_UNKNOWN ||
         outcome->code == ANSWER_STOPPING)
         hold(c, client, flight->command_id, flight->order);
@@ -307,7 +326,7 @@ client_address(const struct client *client, struct message *message)
 }
 
 void
-clients_send(struct clients *c, struct sock *sock)
+clients_send(struct clients *c, struct sock *sock, struct peers *peers)
 {
     for (uint32_t i = 0; i < c->dirty_count; i++) {
         struct client *client = &c->clients[c->dirty[i]];
@@ -318,7 +337,9 @@ clients_send(struct clients *c, struct sock *sock)
             rc = appended_builder_finish(&client->answers, KIND_APPENDED,
                                          &message);
         if (rc == 0)
-            (void)message_send(sock, &message); /* gone, or not reading */
+            rc = message_send(sock, &message);
+        if (rc == -EAGAIN)
+            peers_cut(peers, client->connection);
         message_clear(&message);
         client->dirty = false;
         forget_if_idle(c, client);

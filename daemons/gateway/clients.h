@@ -6,10 +6,10 @@
  * does not tell when one leaves.  It is named by the routing id that our ROUTER
  * made up for its connection: five bytes, the first of them zero.
  *
- * Shares: a client may have as much on its way as is still free for all.  So
- * one that floods gets half of the room at most, two get a third each, and so
- * on: there is always room for one more, which is never told busy for what
- * others do.
+ * Shares: the holder of a key, or a client on ipc, may have as much on its way
+ * as is still free for all (wire/share.h).  So one that floods gets half of the
+ * room at most, two get a third each, and so on: there is always room for one
+ * more, which is never told busy for what others do.
  *
  * Order: a client that was told to come again with a command (busy, unknown,
  * stopping) is *held*: until it does, or HOLD_MS have passed, its other
@@ -22,14 +22,17 @@
 #define CAIRN_GATEWAY_CLIENTS_H
 
 #include "wire/append.h"
+#include "wire/front.h"
 
 struct client {
-    uint32_t id;    /* the last four bytes of the routing id */
-    bool delimiter; /* it puts an empty frame in front, as REQ does */
-    bool known;     /* in use */
-    bool taken;     /* between clients_get() and clients_release() */
-    bool dirty;     /* has answers to send in this turn */
-    bool held;      /* until `held_id` comes again */
+    uint32_t id;         /* the last four bytes of the routing id */
+    bool delimiter;      /* it puts an empty frame in front, as REQ does */
+    bool known;          /* in use */
+    bool taken;          /* between clients_get() and clients_release() */
+    bool dirty;          /* has answers to send in this turn */
+    bool held;           /* until `held_id` comes again */
+    uint64_t connection; /* see struct address */
+    struct share *share; /* of its key; NULL: it has none */
     uint32_t in_flight;
     uint64_t bytes; /* of commits in flight */
     struct uuid held_id;
@@ -78,11 +81,8 @@ struct clients_limits {
 int clients_init(struct clients *clients, const struct clients_limits *limits);
 void clients_free(struct clients *clients);
 
-/*
- * The client with this routing id, ROUTING_ID_LEN bytes, known from now on;
- * NULL if there are too many.
- */
-struct client *clients_get(struct clients *clients, const uint8_t *routing_id);
+/* The client with this address, known from now on; NULL if there are too many. */
+struct client *clients_get(struct clients *clients, const struct address *from);
 
 /* Gives it back: it is forgotten when it has nothing in flight and nothing to be
  * sent, now or later.  Before that it stays what it is, whatever is landed. */
@@ -122,9 +122,10 @@ void clients_land_all(struct clients *clients, enum answer_code code,
 
 /*
  * Sends each client its answers of this turn as one message.  A client that has
- * gone, or does not read, gets nothing: it asks again.
+ * gone gets nothing; one that does not read is cut off: it asks again.
  */
-void clients_send(struct clients *clients, struct sock *sock);
+void clients_send(struct clients *clients, struct sock *sock,
+                  struct peers *peers);
 
 /* Begins a message to a client: routing id, and a delimiter if it uses one. */
 int client_address(const struct client *client, struct message *message);

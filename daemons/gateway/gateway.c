@@ -100,7 +100,7 @@ lose_writer(struct gateway *g)
     clients_land_all(&g->clients, ANSWER_UNKNOWN,
                      "the writer went away; ask again with the same command "
                      "id");
-    clients_send(&g->clients, &g->door.sock);
+    clients_send(&g->clients, &g->door.sock, &g->door.peers);
     g->writer.writer = 0;
 }
 
@@ -188,7 +188,7 @@ read_back(struct gateway *g)
             on_outcomes(g, &message);
         message_clear(&message);
     }
-    clients_send(&g->clients, &g->door.sock);
+    clients_send(&g->clients, &g->door.sock, &g->door.peers);
 }
 
 static void
@@ -415,12 +415,11 @@ take_commands(struct gateway *g, const struct address *from)
                        "it");
         return;
     }
-    client = clients_get(&g->clients, from->routing_id);
+    client = clients_get(&g->clients, from);
     if (client == NULL) {
         refuse_message(g, from, ANSWER_BUSY, "there are too many clients");
         return;
     }
-    client->delimiter = from->delimiter;
     for (uint32_t i = 0; i < g->batch.command_count; i++)
         take_command(g, client, from->principal, &g->batch.commands[i]);
     clients_release(&g->clients, client);
@@ -479,7 +478,7 @@ read_front(struct gateway *g)
         message_clear(&message);
     }
     flush_submit(g);
-    clients_send(&g->clients, &g->door.sock);
+    clients_send(&g->clients, &g->door.sock, &g->door.peers);
 }
 
 /* What has come from either side goes to the other. */
@@ -596,7 +595,7 @@ finish_flights(struct gateway *g)
     clients_land_all(&g->clients, ANSWER_UNKNOWN,
                      "the gateway is stopping; ask again with the same "
                      "command id");
-    clients_send(&g->clients, &g->door.sock);
+    clients_send(&g->clients, &g->door.sock, &g->door.peers);
 }
 
 void

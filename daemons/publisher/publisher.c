@@ -31,7 +31,9 @@ const struct conf_key publisher_keys[] = {
       "answers that may wait for a client that does not read", 1, 1 << 20,
       NULL },
     { "queries.polls_max", CONF_COUNT, "4096",
-      "long polls at a time; above: busy", 1, 1 << 20, NULL },
+      "long polls at a time; a client may have as many as are free; above: "
+      "busy",
+      1, 1 << 20, NULL },
     { "queries.client_polls_max", CONF_COUNT, "64",
       "long polls of one client at a time; above: busy", 1, 1 << 20, NULL },
     { "live.endpoint", CONF_ENDPOINT, "ipc:///run/cairn/live",
@@ -151,15 +153,19 @@ code_of(int rc)
 static void
 free_poll(struct poll *poll)
 {
+    if (poll->share != NULL)
+        poll->share->polls--;
     free(poll->texts);
     free(poll);
 }
 
 static struct address
-poll_address(const struct poll *poll)
+poll_address(struct publisher *p, const struct poll *poll)
 {
     return (struct address){ .routing_id = poll->routing_id,
-                             .delimiter = poll->delimiter };
+                             .delimiter = poll->delimiter,
+                             .peers = &p->door.peers,
+                             .connection = poll->connection };
 }
 
 /* Long polls of one client. */
@@ -175,7 +181,7 @@ polls_of(const struct publisher *p, const struct address *from)
 }
 
 static void
-park(struct publisher *p, const struct address *to, uint64_t connection,
+park(struct publisher *p, const struct address *to,
      const struct read_request *request)
 {
     struct poll *poll = calloc(1, sizeof *poll);
@@ -195,7 +201,10 @@ park(struct publisher *p, const struct address *to, uint64_t connection,
     poll->delimiter = to->delimiter;
     if (to->principal != NULL)
         memcpy(poll->key, principal_key(to->principal), sizeof poll->key);
-    poll->connection = connection;
+    poll->share = to->share;
+    if (poll->share != NULL)
+        poll->share->polls++;
+    poll->connection = to->connection;
     poll->deadline_ms = clock_ms() + request->wait_ms;
     poll->request = *request;
     len = 0;
@@ -265,11 +274,11 @@ serve_polls(struct publisher *p, bool news)
 
     for (uint32_t i = 0; i < p->poll_count; i++) {
         struct poll *poll = p->polls[i];
-        struct address to = poll_address(poll);
+        struct address to = poll_address(p, poll);
         bool expired = now >= poll->deadline_ms;
 
         /* Whoever has gone shall not take the place of another. */
-        if (!door_is_connected(&p->door, poll->connection)) {
+        if (!peers_has(&p->door.peers, poll->connection)) {
             free_poll(poll);
             continue;
         }
@@ -290,7 +299,7 @@ judge_polls(void *arg)
 
     for (uint32_t i = 0; i < p->poll_count; i++) {
         struct poll *poll = p->polls[i];
-        struct address to = poll_address(poll);
+        struct address to = poll_address(p, poll);
         const char *fault = "this key has no rights here any more";
 
         if (door_find(&p->door, poll->key, &to.principal))
@@ -459,11 +468,12 @@ on_tick(zloop_t *loop, int timer, void *arg)
 }
 
 static void
-take_read(struct publisher *p, const struct address *to, uint64_t connection,
+take_read(struct publisher *p, const struct address *to,
           struct read_request *request)
 {
     const char *fault = query_check(request);
     bool may_wait = request->wait_ms > 0;
+    uint32_t polls = may_wait ? polls_of(p, to) : 0;
 
     p->requests++;
     if (fault != NULL) {
@@ -476,18 +486,21 @@ take_read(struct publisher *p, const struct address *to, uint64_t connection,
         refuse_read(p, to, request->request, ANSWER_DENIED, 0, fault);
         return;
     }
-    if (may_wait && polls_of(p, to) >= p->client_poll_max) {
+    if (may_wait && polls >= p->client_poll_max) {
         refuse_read(p, to, request->request, ANSWER_BUSY, 0,
                     "queries.client_polls_max long polls of yours are waiting");
         return;
     }
-    if (may_wait && p->poll_count == p->poll_max) {
+    if (may_wait &&
+        share_is_full(to->share != NULL ? to->share->polls : polls,
+                      p->poll_count, p->poll_max)) {
         refuse_read(p, to, request->request, ANSWER_BUSY, 0,
-                    "queries.polls_max long polls are waiting");
+                    "queries.polls_max: your share of the long polls is "
+                    "waiting");
         return;
     }
     if (!answer_read(p, to, request, may_wait))
-        park(p, to, connection, request);
+        park(p, to, request);
 }
 
 static void
@@ -523,7 +536,7 @@ take_query(struct publisher *p, const struct address *from,
         read_decode(&message->frames[at], &message->frames[at + 1], &request);
 
     if (rc == 0)
-        take_read(p, from, door_connection(&p->door, message, at), &request);
+        take_read(p, from, &request);
     else if (rc == -EMSGSIZE)
         refuse_message(p, from, ANSWER_TOO_LARGE,
                        "there are more than 64 filters in it");
@@ -661,7 +674,7 @@ publisher_stop(void *self, struct daemon *daemon)
     (void)daemon;
     for (uint32_t i = 0; i < p->poll_count; i++) {
         struct poll *poll = p->polls[i];
-        struct address to = poll_address(poll);
+        struct address to = poll_address(p, poll);
 
         refuse_read(p, &to, poll->request.request, ANSWER_STOPPING, 0,
                     "the publisher is stopping; ask again");

@@ -21,6 +21,7 @@ struct poll {
     uint8_t routing_id[ROUTING_ID_LEN];
     bool delimiter;
     char key[CURVE_KEY_LEN + 1]; /* who asks; "": somebody on ipc */
+    struct share *share;         /* of that key, or NULL */
     uint64_t connection;         /* of the door */
     uint64_t deadline_ms;
     struct read_request request;

@@ -25,12 +25,12 @@ class Client:
     """A DEALER, or a REQ, at an endpoint."""
 
     def __init__(self, endpoint, kind=zmq.DEALER, server=None, key=None,
-                 timeout_ms=20000):
+                 timeout_ms=20000, reconnect_ms=20):
         self.socket = CONTEXT.socket(kind)
         self.socket.setsockopt(zmq.LINGER, 0)
         self.socket.setsockopt(zmq.RCVTIMEO, timeout_ms)
         self.socket.setsockopt(zmq.SNDTIMEO, timeout_ms)
-        self.socket.setsockopt(zmq.RECONNECT_IVL, 20)
+        self.socket.setsockopt(zmq.RECONNECT_IVL, reconnect_ms)
         if server is not None:
             self.socket.curve_serverkey = server.public
             self.socket.curve_publickey = key.public

@@ -302,7 +302,10 @@ def rights_change_on_sighup_and_no_connection_is_lost():
         equal(commands.append(command("cart-1"))[0].code, "denied", "cart")
         instances = [wire.fields("PONG", c.ask([wire.header("PING", 1)])[0])[1]
                      for c in (commands, queries)]
-        monitor = commands.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        stays = s.commands(s.operator)
+        equal(stays.ping(), "PONG", "a key that stays")
+        kept, gone = [c.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+                      for c in (stays, commands)]
         # More rights, at once, on the open connection.
         with open(p.rights, encoding="utf-8") as file:
             before = file.read()
@@ -350,7 +353,9 @@ def rights_change_on_sighup_and_no_connection_is_lost():
         for endpoint in (p.commands, p.queries):
             expect(refused_by(p, (s.shop.public, s.shop.secret), endpoint),
                    "and it does not come in again")
-        expect(not monitor.poll(0), "no connection was lost")
+        # Its connection is closed behind that, and that of no other key.
+        expect(gone.poll(5000), "the connection of a revoked key is closed")
+        expect(not kept.poll(0), "no other connection was lost")
         # The others have not noticed.
         equal(local_client.append(command("cart-2"))[0].code, "accepted",
               "over ipc")
@@ -362,7 +367,8 @@ def rights_change_on_sighup_and_no_connection_is_lost():
         answer, events = wire.events(parked.answer())
         equal((answer["request"], events[0]["position"]), (8, 100),
               "the long poll of another key")
-        commands.socket.disable_monitor()
+        for client in (stays, commands):
+            client.socket.disable_monitor()
         local_client.close()
 
 

@@ -52,8 +52,10 @@ def commands_of_one_stream_keep_their_order_across_busy():
         # overtake it, though there is room again when it comes.
         client = local(p)
         commands = [command("b-1", str(i)) for i in range(180)]
-        for at in range(0, 180, 60):
-            client.socket.send_multipart(wire.append(commands[at:at + 60]))
+        messages = [wire.append(commands[at:at + 60])
+                    for at in range(0, 180, 60)]
+        for message in messages:
+            client.socket.send_multipart(message)
         codes = {}
         while len(codes) < 180:
             for o in wire.outcomes(client.answer()):

@@ -11,12 +11,13 @@ static const struct clients_limits limits = {
 };
 
 static struct client *
-get(struct clients *c, uint32_t id)
+get(struct clients *c, uint32_t id, struct share *share)
 {
     uint8_t routing_id[ROUTING_ID_LEN] = { 0 };
 
     memcpy(routing_id + 1, &id, sizeof id);
-    return clients_get(c, routing_id);
+    return clients_get(
+        c, &(struct address){ .routing_id = routing_id, .share = share });
 }
 
 /*
@@ -28,18 +29,19 @@ static void
 a_client_stays_while_its_message_is_worked_through(void **state)
 {
     struct sock nowhere = { 0 }; /* what is sent is dropped */
+    struct peers nobody = { 0 };
     struct clients c;
     struct client *client, *other;
     uint64_t token;
 
     (void)state;
     assert_int_equal(clients_init(&c, &limits), 0);
-    client = get(&c, 1);
+    client = get(&c, 1, NULL);
     assert_null(clients_launch(&c, client, uuid_v4(), 100, &token));
     clients_land_all(&c, ANSWER_ACCEPTED, "");
-    clients_send(&c, &nowhere);
+    clients_send(&c, &nowhere, &nobody);
     assert_int_equal(c.client_count, 1);
-    other = get(&c, 2);
+    other = get(&c, 2, NULL);
     assert_ptr_not_equal(other, client);
     assert_int_equal(client->id, 1);
     assert_null(clients_launch(&c, client, uuid_v4(), 100, &token));
@@ -47,8 +49,37 @@ a_client_stays_while_its_message_is_worked_through(void **state)
     clients_release(&c, other);
     assert_int_equal(c.client_count, 1); /* it has one in flight */
     clients_land_all(&c, ANSWER_ACCEPTED, "");
-    clients_send(&c, &nowhere);
+    clients_send(&c, &nowhere, &nobody);
     assert_int_equal(c.client_count, 0);
+    clients_free(&c);
+}
+
+/* The rights may be read again meanwhile, and the key be gone. */
+static void
+connections_of_a_key_have_one_share(void **state)
+{
+    struct share share = { 0 }, later = { 0 };
+    struct clients c;
+    struct client *first, *second, *other;
+    uint64_t token[3], none;
+
+    (void)state;
+    assert_int_equal(clients_init(&c, &limits), 0);
+    first = get(&c, 1, &share);
+    second = get(&c, 2, &share);
+    other = get(&c, 3, NULL);
+    assert_null(clients_launch(&c, first, uuid_v4(), 100, &token[0]));
+    assert_null(clients_launch(&c, second, uuid_v4(), 100, &token[1]));
+    assert_int_equal(share.commands, 2);
+    assert_int_equal(share.bytes, 200);
+    assert_non_null(clients_launch(&c, second, uuid_v4(), 100, &none));
+    assert_ptr_equal(get(&c, 2, &later), second);
+    assert_null(clients_launch(&c, other, uuid_v4(), 100, &token[2]));
+    for (size_t i = 0; i < 3; i++)
+        assert_true(clients_land(
+            &c, token[i], &(struct wire_outcome){ .code = ANSWER_ACCEPTED }));
+    assert_true(share_is_empty(&share));
+    assert_true(share_is_empty(&later));
     clients_free(&c);
 }
 
@@ -57,6 +88,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_client_stays_while_its_message_is_worked_through),
+        cmocka_unit_test(connections_of_a_key_have_one_share),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
