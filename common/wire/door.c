@@ -6,11 +6,17 @@
 #include <malloc.h>
 #include <sys/socket.h>
 
+#include "wire/intake.h"
+
 #define LINGER_MS 1000u
 #define TICK_MS 50u
 #define SELF_TEST_MS 10000u
 #define LOG_MS 60000u
 #define PATIENCE 10u /* ticks */
+/* What may come in between two looks at the memory: so much of memory.max; and
+ * while it is above it. */
+#define INTAKE_PART 16u
+#define INTAKE_PART_FULL 64u
 
 /* ---- who may connect --------------------------------------------------- */
 
@@ -213,6 +219,15 @@ door_reload(struct door *door)
         door->on_reload(door->arg);
 }
 
+/* Lets come in what may until the next look. */
+static void
+allow_intake(struct door *door)
+{
+    door->intake = (int64_t)(door->memory_max /
+                             (door->full ? INTAKE_PART_FULL : INTAKE_PART));
+    intake_allow(door->intake);
+}
+
 /* ---- opening ----------------------------------------------------------- */
 
 static int
@@ -288,6 +303,7 @@ door_open(struct door *door, const struct conf *conf,
     door->memory_max = conf_number(conf, "memory.max");
     door->excess.every_ms = door->relief.every_ms = door->strangers.every_ms =
         door->cut.every_ms = LOG_MS;
+    allow_intake(door);
     door->statm_fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
     if (rc == 0 && door->statm_fd < 0)
         rc = err_sys(err, -errno, "/proc/self/statm");
@@ -336,7 +352,7 @@ memory_used(const struct door *door)
 bool
 door_has_room(struct door *door)
 {
-    if (door->unlooked > door->memory_max / 16) {
+    if (door->unlooked > door->memory_max / INTAKE_PART) {
         door->unlooked = 0;
         door->full = memory_used(door) > door->memory_max;
     }
@@ -366,6 +382,7 @@ watch_memory(struct door *door)
         used = memory_used(door);
     }
     door->full = used > door->memory_max;
+    allow_intake(door);
     if (!door->full) {
         door->pressure_ticks = 0;
         return;
@@ -433,6 +450,12 @@ look(struct door *door, uint64_t now)
     watch_memory(door);
 }
 
+void
+door_watch(struct door *door)
+{
+    look(door, clock_ms());
+}
+
 /* ---- messages ---------------------------------------------------------- */
 
 /* Whether the message came in through ipc. */
@@ -470,13 +493,17 @@ identify(struct door *door, zmq_msg_t *frame, struct address *from)
     return "this key has no rights here any more";
 }
 
+/* Also counts what has come. */
 static bool
-is_too_large(const struct door *door, const struct message *message)
+is_too_large(struct door *door, const struct message *message)
 {
-    for (int i = 0; i < message->count; i++)
-        if (message_len(message, i) > door->frame_max)
-            return true;
-    return false;
+    bool found = false;
+
+    for (int i = 0; i < message->count; i++) {
+        door->unlooked += message_len(message, i);
+        found |= message_len(message, i) > door->frame_max;
+    }
+    return found;
 }
 
 /* NULL, or why a message is refused, with the code in *ret_code. */
@@ -486,6 +513,7 @@ judge(struct door *door, struct message *message, int at, struct address *from,
 {
     zmq_msg_t *frame = &message->frames[message->count > at ? at : 1];
     const char *fault = identify(door, frame, from);
+    bool too_large = is_too_large(door, message);
 
     /* It may have only just come, with the descriptor of one that has gone:
      * both were told before its message. */
@@ -503,8 +531,11 @@ judge(struct door *door, struct message *message, int at, struct address *from,
                     principal_name(from->principal), fault);
         return fault;
     }
+    if (!door_has_room(door))
+        return "memory.max: too much has come in, or was not taken; come "
+               "again later";
     *ret_code = ANSWER_TOO_LARGE;
-    if (is_too_large(door, message))
+    if (too_large)
         return "a frame is longer than it may be";
     return NULL;
 }
@@ -518,7 +549,8 @@ door_receive(struct door *door, struct message *message,
     const char *fault;
     int rc;
 
-    if (now >= door->look_ms) /* a turn of large messages takes long */
+    /* A turn of large messages takes long, and much may come in meanwhile. */
+    if (now >= door->look_ms || intake_left() < door->intake / 2)
         look(door, now);
     rc = front_receive(&door->sock, message, ret_from, ret_at);
     if (rc <= 0)

@@ -10,8 +10,9 @@
  *
  * What is bounded here: the length of a frame, the number of frames, the
  * number of connections, the time of a handshake, and the memory of the
- * process: above it connections are shut down, first those that do not bring
- * a whole message, then all.
+ * process: above it every message is answered busy, and connections are shut
+ * down, first those that do not bring a whole one, then all.  Between two looks
+ * at the memory only a part of it can come in (intake.h).
  *
  * Threads: one.
  */
@@ -38,9 +39,9 @@
       "clients that are connected at a time; above: busy", 1, 1 << 20, NULL }, \
     { "connections.handshake", CONF_MSEC, "3s",                                \
       "how long a client may take to say who it is", 100, 60000, NULL },       \
-    { "memory.max", CONF_BYTES, "768M",                                         \
-      "memory of this process; above it connections are closed, first those "  \
-      "that send a message without an end", UINT64_C(32) << 20,                \
+    { "memory.max", CONF_BYTES, "768M",                                        \
+      "memory of this process; above: busy, and connections are closed, "      \
+      "first those that send a message without an end", UINT64_C(32) << 20,    \
       UINT64_C(1) << 40, NULL }
 /* clang-format on */
 
@@ -72,7 +73,8 @@ struct door {
     uint64_t memory_max;
     int statm_fd;
     uint32_t pressure_ticks; /* since memory is above the limit */
-    uint64_t unlooked;       /* bytes sent since memory was looked at */
+    int64_t intake;          /* bytes that may come in until the next look */
+    uint64_t unlooked;       /* bytes sent, or read, since the last one */
     bool full;               /* it was above the limit then */
     uint64_t refused_told;   /* connections in excess, in the log */
     uint64_t cut_told;       /* clients that did not read, likewise */
@@ -117,6 +119,10 @@ int door_receive(struct door *door, struct message *message,
  * for much can be asked for between two ticks.
  */
 bool door_has_room(struct door *door);
+
+/* Looks at connections and memory now.  The loop does so by itself; who waits
+ * outside of it calls this every 50 ms, or nothing comes in any more. */
+void door_watch(struct door *door);
 
 /* Bytes of an answer that was sent, and may lie here unread. */
 void door_sent(struct door *door, size_t len);

@@ -1,39 +1,12 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "wire/peers.h"
 
-#include <limits.h>
-#include <stdatomic.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
+
+#include "wire/intake.h"
 
 #define NO_PEER UINT32_MAX
-
-/* The first descriptor that no connection may have; of the process. */
-static atomic_long descriptor_limit = LONG_MAX;
-
-/*
- * libzmq calls this one instead of libc's, for the dynamic linker looks into
- * the program first.  It aborts if an ipc listener finds no descriptor
- * (https://github.com/zeromq/libzmq/issues/1306), and asks in circles if a tcp
- * listener does not; how many it accepts before we look is not bounded.  So who
- * comes too late is closed here: the kernel gives the lowest free descriptor,
- * thus what it gives tells how many there are.
- */
-__attribute__((visibility("default"))) int
-accept4(int listener, struct sockaddr *address, socklen_t *len, int flags)
-{
-    long fd = syscall(SYS_accept4, listener, address, len, flags);
-
-    if (fd < atomic_load_explicit(&descriptor_limit, memory_order_relaxed)) {
-        if (fd < 0 && errno == EMFILE)
-            errno = ENFILE; /* which libzmq knows how to survive */
-        return (int)fd;
-    }
-    (void)close((int)fd);
-    errno = ECONNABORTED;
-    return -1;
-}
 
 /*
  * A connection is named by its descriptor and the low bits of the cookie that
@@ -100,8 +73,7 @@ peers_open(struct peers *peers, struct sock *sock,
         peers->count_max =
             ((uint32_t)limit.rlim_cur - DESCRIPTORS_RESERVED) / o->sockets;
     }
-    atomic_store(&descriptor_limit,
-                 (long)limit.rlim_cur - (long)DESCRIPTORS_OWN);
+    intake_limit_descriptors((long)limit.rlim_cur - (long)DESCRIPTORS_OWN);
     peers->room =
         limit.rlim_cur < (1u << 24) ? (uint32_t)limit.rlim_cur : 1u << 24;
     peers->by_fd = calloc(peers->room, sizeof *peers->by_fd);

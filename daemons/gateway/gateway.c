@@ -590,6 +590,7 @@ finish_flights(struct gateway *g)
                                 .events = ZMQ_POLLIN };
 
         (void)zmq_poll(&item, 1, 50);
+        door_watch(&g->door);
         read_back(g);
     }
     clients_land_all(&g->clients, ANSWER_UNKNOWN,

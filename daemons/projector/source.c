@@ -23,7 +23,8 @@ struct source {
 
     const char *endpoint;        /* borrowed */
     struct sock sock;            /* DEALER */
-    struct sock_monitor monitor; /* says when the publisher goes */
+    struct sock_monitor monitor; /* says when the publisher comes and goes */
+    bool connected;              /* what it said last */
     uint64_t request;            /* number of the one that is under way */
     uint64_t asked_ms;           /* when; 0: none is under way */
     uint64_t instance;           /* of the publisher that told the state */
@@ -223,7 +224,8 @@ mapped_event(struct source *s, struct source_batch *batch,
 static int
 send_message(struct source *s, struct message *message)
 {
-    int rc = message_send(&s->sock, message);
+    /* What is sent before may still go to the connection before. */
+    int rc = s->connected ? message_send(&s->sock, message) : -EAGAIN;
     uint64_t now = clock_ms();
 
     message_clear(message);
@@ -285,14 +287,20 @@ notice_loss(struct source *s)
     struct sock_event event;
     struct err err;
 
-    while (sock_monitor_next(&s->monitor, &event))
-        if (event.what == ZMQ_EVENT_DISCONNECTED)
+    while (sock_monitor_next(&s->monitor, &event)) {
+        if (event.what == ZMQ_EVENT_HANDSHAKE_SUCCEEDED)
+            s->connected = true;
+        if (event.what == ZMQ_EVENT_DISCONNECTED) {
+            s->connected = false;
             s->asked_ms = 0;
+        }
+    }
     if (s->asked_ms == 0 || !tcp_endpoint(s->endpoint) ||
         clock_ms() - s->silent_ms <= SILENCE_MS)
         return;
     if (sock_reconnect(&s->sock, s->endpoint, &err) < 0)
         log_warn("the publisher is silent: %s", err.text);
+    s->connected = false;
     s->asked_ms = 0;
 }
 

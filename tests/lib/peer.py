@@ -3,6 +3,7 @@
 ipc and over tcp with CURVE, and bare sockets for those that are not."""
 
 import os
+import random
 import socket
 import struct
 import sys
@@ -65,6 +66,7 @@ class Client:
                 continue
             frames = self.answer()
             if wire.kind_of(frames[0]) != "APPENDED":
+                time.sleep(0.02)  # REFUSED names no time
                 continue
             found = [o for o in wire.outcomes(frames) if o.id == command.id]
             for outcome in found:
@@ -101,9 +103,16 @@ class Key:
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Not one that the kernel gives to connections, which come and go."""
+    while True:
+        port = random.randrange(12000, 32000)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass  # somebody else has it
 
 
 class TcpPipeline(Pipeline):

@@ -81,6 +81,7 @@ def a_projector_reads_over_tcp():
         p.cairn("projection", "wait", "files", "end")
         equal(p.json("projection", "info", "files")[0]["checkpoint"], 2,
               "checkpoint")
+        equal(proxy.connections, 2, "one more connection is enough")
     finally:
         proxy.close()
         p.close()

@@ -220,6 +220,29 @@ def flood(pipeline, name, data, number, results):
     stream.close()
 
 
+def ask_much(pipeline, stop):
+    """Sends whole messages that take long, one after the other; answers are
+    not read.  Comes again when it is cut off."""
+    tags = [f"{i:02}" for i in range(32)]
+    head, body = wire.append([wire.Command(
+        [wire.Event("a-1", tags=tags)] * 4095 + [wire.Event("a-1", kind="")])
+        for _ in range(16)])
+    data = memoryview(peer.frame(head, more=True) + peer.frame(body))
+    while not stop.is_set():
+        try:
+            stream = peer.shake_hands(pipeline, "commands")
+            stream.settimeout(0.1)
+            at = 0
+            while not stop.is_set():
+                try:
+                    at = (at + stream.send(data[at:at + (1 << 20)])) % len(data)
+                except TimeoutError:
+                    pass  # it is not read from at this moment
+        except (OSError, IndexError):
+            pass
+        stream.close()
+
+
 def a_flood_does_not_fill_the_memory_of_the_unit():
     p = Pipeline()
     limits = {who: setting(who, "MemoryMax") for who in UNITS.values()}
@@ -247,12 +270,18 @@ def a_flood_does_not_fill_the_memory_of_the_unit():
                                         args=(p, name, data, i, results))
                        for name in UNITS
                        for i, data in enumerate((large, large, small))]
-            for thread in threads:
+            stop = threading.Event()
+            askers = [threading.Thread(target=ask_much, args=(p, stop))
+                      for _ in range(8)]
+            for thread in threads + askers:
                 thread.start()
             while any(t.is_alive() for t in threads):
                 for who, pid in pids.items():
                     peak[who] = max(peak[who], memory(pid))
                 time.sleep(0.02)
+            stop.set()
+            for thread in askers:
+                thread.join()
             witness.go_on()
             for stream in streams:
                 stream.close()
