@@ -6,6 +6,8 @@ of daemons that come and go."""
 import json
 import os
 import random
+import re
+import shutil
 import signal
 import socket
 import statistics
@@ -19,7 +21,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 # pylint: disable=wrong-import-position
 import wire  # noqa: E402
 from peer import Key, TcpPipeline, Witness, free_port, local  # noqa: E402
-from system import (Pipeline, equal, expect, run, seed,  # noqa: E402
+from system import (BUILD, Pipeline, equal, expect, run, seed,  # noqa: E402
                     wait_until)
 import zmq  # noqa: E402
 
@@ -291,9 +293,41 @@ def a_writer_that_stops_loses_nothing():
     in_good_order("writer")
 
 
-def restarts_under_load_are_seen_as_delay_only():
+class Installed:
+    """The programs in a folder of their own, each of which can be replaced by
+    the next version while it runs, as a package does it."""
+
+    def __init__(self, pipeline):
+        self.bin = os.path.join(pipeline.top, "installed", "bin")
+        shutil.copytree(os.path.join(BUILD, "bin"), self.bin)
+        pipeline.env["BUILD"] = os.path.dirname(self.bin)
+        self.count = 0
+
+    def upgrade(self, who):
+        """Its version from now on."""
+        path = os.path.join(self.bin, "cairn-" + who)
+        with open(path, "rb") as file:
+            data = file.read()
+        found = re.search(rb"\0(cairn-\w+ )?0\.1\.\d", data)
+        self.count += 1
+        version = b"0.1.%d" % self.count
+        with open(path + ".new", "wb") as file:
+            file.write(data.replace(found[0][-5:], version))
+        os.chmod(path + ".new", 0o755)
+        os.rename(path + ".new", path)
+        return version
+
+
+def version_of(pid):
+    """What a process runs, whatever its file is by now."""
+    with open(f"/proc/{pid}/exe", "rb") as file:
+        return re.search(rb"\0(?:cairn-\w+ )?(0\.1\.\d)", file.read())[1]
+
+
+def upgrades_under_load_are_seen_as_delay_only():
     p = Pipeline()
     try:
+        installed = Installed(p)
         p.up()
         feeder = p.start_cairn("append", "--window", "256", "--quiet",
                                "--timeout", "60", stdin=subprocess.PIPE,
@@ -313,7 +347,11 @@ def restarts_under_load_are_seen_as_delay_only():
                                           args=(lines("a-1", 2000, count),))
                 thread.start()
                 count += 2000
+                before = version_of(p.pid(who))
+                version = installed.upgrade(who)
                 p.dev("restart", who)
+                equal((version_of(p.pid(who)), before != version),
+                      (version, True), "another version")
                 thread.join()
                 witness.go_on(1)
             _, errors = feeder.communicate(timeout=120)
@@ -447,5 +485,5 @@ run([commands_of_one_stream_keep_their_order_across_busy,
      what_a_gone_gateway_has_left_behind_does_not_count,
      a_gateway_that_stops_answers_what_it_has_taken,
      a_writer_that_stops_loses_nothing,
-     restarts_under_load_are_seen_as_delay_only,
+     upgrades_under_load_are_seen_as_delay_only,
      a_connection_that_was_idle_for_long_works])
