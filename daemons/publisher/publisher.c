@@ -30,6 +30,10 @@ const struct conf_key publisher_keys[] = {
     { "queries.queue", CONF_COUNT, "100",
       "answers that may wait for a client that does not read", 1, 1 << 20,
       NULL },
+    { "queries.in_flight_max", CONF_COUNT, "100",
+      "requests of one client that wait to be read; above, no more are taken "
+      "from its connection until some are answered",
+      1, 1 << 20, NULL },
     { "queries.polls_max", CONF_COUNT, "4096",
       "long polls at a time; a client may have as many as are free; above: "
       "busy",
@@ -610,6 +614,7 @@ open_sockets(struct publisher *p, const struct conf *conf, struct err *err)
         .tcp_key = "queries.tcp",
         .sockets = 2, /* and the live one */
         .queue_max = (uint32_t)conf_number(conf, "queries.queue"),
+        .unread_max = (uint32_t)conf_number(conf, "queries.in_flight_max"),
         .frame_max = QUERY_FRAME_MAX,
     };
     const struct peers_options live_peers =

@@ -10,6 +10,7 @@ import socket
 import sys
 import termios
 import threading
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 # pylint: disable=wrong-import-position
@@ -267,6 +268,51 @@ def queues_have_limits():
         p.close()
 
 
+def requests_that_wait_have_a_limit():
+    """No more are taken from a connection, and each is answered at last."""
+    taken, count = {}, 200
+    for limit in (5, 120):
+        p = Pipeline()
+        p.config("publisher", f"queries\n    in_flight_max = {limit}\n"
+                 "    queue = 1000\n")
+        try:
+            p.up()
+            writer = local(p)
+            for _ in range(8):  # much to look at, and nothing to find
+                writer.append(wire.Command([event("b-1", "")] * 4096))
+            writer.close()
+            stream = shake_hands(p, "queries")
+            asked = b"".join(
+                frame(head, more=True) + frame(body) for head, body in (
+                    wire.read(request=i, selectors=[
+                        ("t", f"{n:0250}") for n in range(64)])
+                    for i in range(count)))
+            stream.setblocking(False)
+            sent, end = 0, time.monotonic() + 0.2
+            while time.monotonic() < end and sent < len(asked):
+                try:
+                    sent += stream.send(asked[sent:sent + 65536])
+                except BlockingIOError:
+                    time.sleep(0.001)
+            found, more = [], stream.dup()
+            more.settimeout(60)
+            sender = threading.Thread(target=more.sendall,
+                                      args=(asked[sent:],))
+            sender.start()
+            while len(found) < count:
+                found += [wire.events(m)[0]["request"]
+                          for m in what_came(stream)]
+            sender.join()
+            more.close()
+            equal(found, list(range(count)), "each is answered, in order")
+            taken[limit] = sent * count // len(asked)
+            stream.close()
+        finally:
+            p.close()
+    print("requests taken at first, by in_flight_max:", taken)
+    expect(taken[120] - taken[5] > 60, taken)
+
+
 def the_longest_name_can_be_subscribed_to():
     """As ZMTP 3.0 says it, in a message, and as 3.1 does, in a command.  (By
     hand: libzmq 4.3.4 makes a broken frame of more than 245 bytes.)"""
@@ -325,5 +371,6 @@ run([messages_have_limits,
      a_commit_has_a_limit_to_the_byte,
      long_polls_have_limits,
      queues_have_limits,
+     requests_that_wait_have_a_limit,
      the_longest_name_can_be_subscribed_to,
      what_is_on_its_way_is_shared_out])
