@@ -287,6 +287,12 @@ peers_of(struct peers *peers, zmq_msg_t *frame)
 }
 
 bool
+peers_are_full(const struct peers *peers)
+{
+    return peers->count - peers->excess_count >= peers->count_max;
+}
+
+bool
 peers_has(const struct peers *peers, uint64_t connection)
 {
     return find(peers, connection) != NULL;

@@ -93,6 +93,9 @@ void peers_expire(struct peers *peers, uint64_t now_ms);
  * names another one later. */
 uint64_t peers_of(struct peers *peers, zmq_msg_t *frame);
 
+/* Whether one more would be in excess. */
+bool peers_are_full(const struct peers *peers);
+
 /* Whether a connection is still there. */
 bool peers_has(const struct peers *peers, uint64_t connection);
 

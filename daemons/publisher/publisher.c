@@ -363,6 +363,26 @@ publish_live(struct publisher *p, uint64_t watermark)
     return rc > 0;
 }
 
+/*
+ * A subscriber hears nothing but its topics, so whoever comes when all places
+ * are taken finds that out by this one: a byte that begins no name, and why.
+ */
+static void
+look_at_subscribers(struct publisher *p)
+{
+    static const char full[] = "\0connections.max subscribers are connected; "
+                               "come again later";
+    bool is_full;
+
+    peers_update(&p->live_peers, clock_ms());
+    is_full = peers_are_full(&p->live_peers);
+    if (is_full == p->live_full)
+        return;
+    p->live_full = is_full;
+    (void)zmq_setsockopt(p->live.handle, ZMQ_XPUB_WELCOME_MSG, full,
+                         is_full ? sizeof full - 1 : 0);
+}
+
 /* One byte, 1 for the first subscriber of a topic, 0 after the last. */
 static void
 count_topic(struct publisher *p, struct message *message)
@@ -371,7 +391,6 @@ count_topic(struct publisher *p, struct message *message)
     uint64_t suppressed;
 
     p->topics += more ? 1 : p->topics > 0 ? UINT64_MAX : 0;
-    peers_update(&p->live_peers, clock_ms());
     if (peers_topic(&p->live_peers,
                     peers_of(&p->live_peers, &message->frames[0]), more,
                     p->topics_max) &&
@@ -390,6 +409,7 @@ take_subscriptions(struct publisher *p)
     for (int i = 0; i < MESSAGES_PER_TURN; i++) {
         if (message_receive(&p->live, &message) <= 0)
             break;
+        look_at_subscribers(p);
         if (message_len(&message, 0) > 0)
             count_topic(p, &message);
         message_clear(&message);
@@ -465,6 +485,7 @@ on_tick(zloop_t *loop, int timer, void *arg)
 
     (void)loop;
     (void)timer;
+    look_at_subscribers(p);
     look_at_watermark(p);
     if (p->poll_count > 0)
         serve_polls(p, false);

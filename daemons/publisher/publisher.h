@@ -36,6 +36,7 @@ struct publisher {
     struct door door;      /* public */
     struct sock live;      /* XPUB, public */
     struct peers live_peers;
+    bool live_full;       /* who comes now is told so */
     struct sock doorbell; /* SUB */
     uint64_t watermark;   /* the last one that was acted upon */
     bool read_only;       /* the writer refuses the log */

@@ -460,7 +460,19 @@ def more_subscribers_than_allowed_are_closed():
     try:
         p.up()
         with Witness(p):
-            streams = [peer.shake_hands(p, "live", b"SUB") for _ in range(80)]
+            streams = [peer.shake_hands(p, "live", b"SUB") for _ in range(50)]
+            time.sleep(0.5)
+            streams += [peer.shake_hands(p, "live", b"SUB") for _ in range(30)]
+            honest = peer.CONTEXT.socket(zmq.SUB)
+            honest.subscribe(b"\0")
+            honest.connect("ipc://" + p.path("run", "live"))
+            expect(honest.poll(5000), "a SUB socket is told")
+            expect(b"come again later" in honest.recv(), "why")
+            honest.close(0)
+            for stream in streams[50:]:
+                flags, length = peer.receive(stream, 2)
+                text = peer.receive(stream, length)
+                equal((flags, text[:16]), (0, b"\0connections.max"), "why")
             closed = []
 
             def is_closed(stream):

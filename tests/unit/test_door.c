@@ -106,8 +106,10 @@ open_door(struct door *door, const char *dir, struct conf **ret_conf,
         .frame_max = 1024,
     };
     char texts[4][PATH_MAX];
-    const char *overrides[] = { texts[0], texts[1], texts[2], texts[3],
-                                "test.tcp=tcp://127.0.0.1:*", NULL };
+    const char *overrides[] = {
+        texts[0], texts[1], texts[2], texts[3], "test.tcp=tcp://127.0.0.1:*",
+        NULL
+    };
     struct curve_key key;
 
     call_count = 0;
@@ -119,8 +121,8 @@ open_door(struct door *door, const char *dir, struct conf **ret_conf,
     file_write(tmpdir_path(dir, "rights.conf"), "# nobody\n", 9);
     (void)chmod(tmpdir_path(dir, "rights.conf"), 0644);
     assert_int_equal(curve_key_new(&key, err), 0);
-    assert_int_equal(
-        curve_key_save(tmpdir_path(dir, "server.key"), &key, err), 0);
+    assert_int_equal(curve_key_save(tmpdir_path(dir, "server.key"), &key, err),
+                     0);
     assert_int_equal(conf_load(keys, NULL, overrides, ret_conf, err), 0);
     return door_open(door, *ret_conf, &options, err);
 }

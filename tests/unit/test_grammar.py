@@ -258,6 +258,8 @@ def too_many_frames_are_no_message():
     assert is_message("events", [head] + [records] * 5)
     assert not is_message("events", [head] + [records] * 6)
     assert is_message("live", [b"order-1", records])
+    assert is_message("live", [b"\0connections.max"])
+    assert not is_message("live", [b"connections.max"])
 
 
 def bytes_that_are_no_name_are_none():
