@@ -295,7 +295,7 @@ door_open(struct door *door, const struct conf *conf,
         .type = ZMQ_ROUTER,
         .queue_max = o->queue_max,
         .unread_max = o->unread_max,
-        .frame_max = 2 * o->frame_max, /* up to here: an answer */
+        .frame_max = FRAME_LEN_READ, /* up to here: an answer */
         .linger_ms = LINGER_MS,
     };
     int rc = sock_open(&door->sock, &options, err);

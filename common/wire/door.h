@@ -52,7 +52,7 @@ struct door_options {
     uint32_t sockets;                   /* that face clients in this process */
     uint32_t queue_max;                 /* messages that wait for one client */
     uint32_t unread_max; /* that wait from one: then its connection waits */
-    uint64_t frame_max;  /* bytes; above: too large, above twice it: closed */
+    uint64_t frame_max;  /* bytes; above: too large */
 };
 
 /* An unknown key that was denied something lately. */

@@ -41,8 +41,9 @@ def messages_have_limits():
         refused(client.ask([b"x" * (32 * MIB)]), "invalid", "no message")
         refused(client.ask([b"x"] * 8), "too large", "too many frames")
         refused(client.ask([b"x"] * 7), "invalid", "no message")
-        # Beyond twice the limit there is no answer but the end of the
-        # connection; the next one is as good as new.
+        refused(client.ask([b"x" * (64 * MIB)]), "too large", "longer")
+        # Beyond that there is no answer but the end of the connection; the
+        # next one is as good as new.
         client.socket.send_multipart([b"x" * (64 * MIB + 1)])
         client.close()
         client = local(p)
@@ -94,7 +95,8 @@ def messages_have_limits():
               [0]["code"], 0, "64 selectors")
         refused(client.ask(wire.read(selectors=good + good[:1])), "too large",
                 "64 filters")
-        client.socket.send_multipart([b"x" * (128 * 1024 + 1)])
+        refused(client.ask([b"x" * (64 * MIB)]), "too large", "longer")
+        client.socket.send_multipart([b"x" * (64 * MIB + 1)])
         client.close()
         client = local(p, "queries")
         equal(client.ping(), "PONG", "after a frame beyond all limits")
