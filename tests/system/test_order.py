@@ -56,8 +56,11 @@ def commands_of_one_stream_keep_their_order_across_busy():
         commands = [command("b-1", str(i)) for i in range(180)]
         messages = [wire.append(commands[at:at + 60])
                     for at in range(0, 180, 60)]
+        p.kill("writer", signal.SIGSTOP)  # or it might be too fast
         for message in messages:
             client.socket.send_multipart(message)
+        expect(client.socket.poll(20000), "they are put off")
+        p.kill("writer", signal.SIGCONT)
         codes = {}
         while len(codes) < 180:
             for o in wire.outcomes(client.answer()):
