@@ -145,8 +145,8 @@ import asyncio, sys
 from cairn import *
 commands, queries, server, public, secret = sys.argv[1:]
 options = Options(commands=commands, queries=queries,
-                  server_key=server.encode(), public_key=public.encode(),
-                  secret_key=secret.encode())
+                  server_key=server.encode(), public_key=public,
+                  secret_key=secret)
 command = Command([NewEvent("cart-1", "T")])
 
 def say(problem):

@@ -83,12 +83,37 @@ connections_of_a_key_have_one_share(void **state)
     clients_free(&c);
 }
 
+/* An outcome may come when its command has been given up, and its place is
+ * another's. */
+static void
+an_outcome_of_an_earlier_use_of_a_place_is_nobodys(void **state)
+{
+    struct wire_outcome outcome = { .code = ANSWER_ACCEPTED };
+    struct clients c;
+    struct client *client;
+    uint64_t before, after;
+
+    (void)state;
+    assert_int_equal(clients_init(&c, &limits), 0);
+    client = get(&c, 1, NULL);
+    assert_null(clients_launch(&c, client, uuid_v4(), 100, &before));
+    clients_land_all(&c, ANSWER_ACCEPTED, "");
+    assert_null(clients_launch(&c, client, uuid_v4(), 100, &after));
+    assert_int_equal((uint32_t)before, (uint32_t)after);
+    assert_false(clients_land(&c, before, &outcome));
+    assert_int_equal(client->in_flight, 1);
+    assert_true(clients_land(&c, after, &outcome));
+    assert_false(clients_land(&c, after, &outcome));
+    clients_free(&c);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_client_stays_while_its_message_is_worked_through),
         cmocka_unit_test(connections_of_a_key_have_one_share),
+        cmocka_unit_test(an_outcome_of_an_earlier_use_of_a_place_is_nobodys),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -44,9 +44,9 @@ class Options:
     """Commands in flight at most; at most 16384."""
     verify: bool = True
     """Check the checksums of events; they cost about 0.1 us a byte."""
-    server_key: bytes | None = None
-    public_key: bytes | None = None
-    secret_key: bytes | None = None
+    server_key: str | bytes | None = None
+    public_key: str | bytes | None = None
+    secret_key: str | bytes | None = None
     """CURVE keys in Z85; needed over tcp, and used for nothing else."""
 
     def __post_init__(self) -> None:
@@ -85,7 +85,8 @@ class Options:
             self._set_keys(socket)
 
     def _set_keys(self, socket: zmq.Socket[Any]) -> None:
-        keys = self.server_key, self.public_key, self.secret_key
+        given = self.server_key, self.public_key, self.secret_key
+        keys = [k.encode() if isinstance(k, str) else k for k in given]
         if None in keys:
             raise ValueError("tcp is spoken only with CURVE; give the server's "
                              "public key and a key of your own")
