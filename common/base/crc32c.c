@@ -6,6 +6,32 @@
 /* ISA-L takes an int; a multiple of a page keeps its fast path aligned. */
 #define PIECE_MAX (1u << 30)
 
+#if defined(__x86_64__)
+/*
+ * ISA-L 2.30 uses the wide registers where there are some, and leaves their
+ * upper parts in use.  Everything else is compiled for SSE; on Intel's
+ * processors the first such instruction then saves them, and the next checksum
+ * takes them back: 0.2 us each time.
+ */
+__attribute__((target("avx"))) static void
+clear_upper_parts(void)
+{
+    __builtin_ia32_vzeroupper();
+}
+
+static void
+leave_wide_registers(void)
+{
+    if (__builtin_cpu_supports("avx"))
+        clear_upper_parts();
+}
+#else
+static void
+leave_wide_registers(void)
+{
+}
+#endif
+
 uint32_t
 crc32c_more(uint32_t crc, const void *data, size_t len)
 {
@@ -20,6 +46,7 @@ crc32c_more(uint32_t crc, const void *data, size_t len)
         p += piece;
         len -= piece;
     }
+    leave_wide_registers();
     return ~state;
 }
 
