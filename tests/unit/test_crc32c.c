@@ -3,6 +3,12 @@
 
 #include "base/crc32c.h"
 
+#if defined(__x86_64__)
+#include <stdbool.h>
+
+#include <cpuid.h>
+#endif
+
 /* RFC 3720, section B.4, where the checksums stand in network order. */
 static void
 the_vectors_of_rfc_3720_come_out(void **state)
@@ -81,6 +87,68 @@ a_text_in_two_pieces_has_the_same_checksum(void **state)
             whole);
 }
 
+#if defined(__x86_64__)
+#define UPPER_PARTS 0x44u /* of the first 16 registers: AVX, ZMM_Hi256 */
+
+static void
+use_upper_parts(void)
+{
+    __asm__ volatile("vpcmpeqd %%xmm0, %%xmm0, %%xmm0\n\t"
+                     "vinsertf128 $1, %%xmm0, %%ymm0, %%ymm0" ::
+                         : "xmm0");
+}
+
+static void
+clear_upper_parts(void)
+{
+    __asm__ volatile("vzeroupper");
+}
+
+/* What is not as after a start: XGETBV with 1. */
+static uint32_t
+parts_in_use(void)
+{
+    uint32_t low, high;
+
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(1));
+    return low & UPPER_PARTS;
+}
+
+static bool
+use_is_told(void)
+{
+    uint32_t a, b, c, d;
+    bool told;
+
+    if (!__builtin_cpu_supports("avx") ||
+        !__get_cpuid_count(0xd, 1, &a, &b, &c, &d) || (a & 4) == 0)
+        return false;
+    use_upper_parts();
+    told = parts_in_use() != 0;
+    clear_upper_parts();
+    return told && parts_in_use() == 0;
+}
+#endif
+
+/* Else, all that is compiled for SSE is slow after it. */
+static void
+the_wide_registers_are_left_clean(void **state)
+{
+    (void)state;
+#if defined(__x86_64__)
+    static uint8_t data[4096];
+
+    if (!use_is_told())
+        skip();
+    for (size_t len = 0; len <= sizeof data; len += len < 300 ? 1 : 59) {
+        (void)crc32c(data, len);
+        assert_int_equal(parts_in_use(), 0);
+    }
+#else
+    skip();
+#endif
+}
+
 int
 main(void)
 {
@@ -89,6 +157,7 @@ main(void)
         cmocka_unit_test(the_check_value_of_the_catalogues_comes_out),
         cmocka_unit_test(every_length_and_alignment_agrees_with_the_definition),
         cmocka_unit_test(a_text_in_two_pieces_has_the_same_checksum),
+        cmocka_unit_test(the_wide_registers_are_left_clean),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
