@@ -73,6 +73,7 @@ have_reader(struct publisher *p)
         p->waiting_since_ms = 0;
         p->watermark = 0;
         p->live_at = (struct cursor){ 0 };
+        p->live_from = 0;
         log_info("reading log %s", p->log_dir);
         return true;
     }
@@ -334,6 +335,18 @@ send_live(struct publisher *p, const struct event *event)
     return rc;
 }
 
+/* Finds what goes out next: what is new since the last look, or less if that
+ * is too much. */
+static int
+seek_live(struct publisher *p, uint64_t watermark, struct err *err)
+{
+    uint64_t from = p->live_from;
+
+    if (from == 0 || watermark + 1 - from > LIVE_LAG_MAX)
+        from = watermark + 1;
+    return evlog_seek(reader_log(p->reader), from, watermark, &p->live_at, err);
+}
+
 /* Publishes what has become durable; true if there is more to do. */
 static bool
 publish_live(struct publisher *p, uint64_t watermark)
@@ -342,12 +355,17 @@ publish_live(struct publisher *p, uint64_t watermark)
     struct err err;
     int rc = 1;
 
-    if (p->topics == 0 || p->live_at.position == 0 ||
-        watermark + 1 - p->live_at.position > LIVE_LAG_MAX) {
-        rc = evlog_seek(log, watermark + 1, watermark, &p->live_at, &err);
-        if (rc < 0)
-            log_damage(p, &err);
+    if (p->topics == 0) { /* to find the place would be to read it all */
+        p->live_at.position = 0;
         return false;
+    }
+    if (p->live_at.position == 0 ||
+        watermark + 1 - p->live_at.position > LIVE_LAG_MAX) {
+        rc = seek_live(p, watermark, &err);
+        if (rc < 0) {
+            log_damage(p, &err);
+            return false;
+        }
     }
     for (uint32_t i = 0; rc > 0 && i < LIVE_EVENTS_PER_TURN; i++) {
         struct event event;
@@ -450,6 +468,7 @@ look_at_watermark(struct publisher *p)
     serve_polls(p, true);
     while (publish_live(p, watermark))
         take_subscriptions(p);
+    p->live_from = watermark + 1;
 }
 
 /* ---- the loop ---------------------------------------------------------- */

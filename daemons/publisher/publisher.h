@@ -43,7 +43,8 @@ struct publisher {
     struct poll **polls;
     uint32_t poll_count, poll_max, client_poll_max;
     uint64_t topics;       /* subscribed to on the live endpoint */
-    struct cursor live_at; /* what goes out there next */
+    struct cursor live_at; /* what goes out there next; position 0: unknown, */
+    uint64_t live_from;    /* but not before this one; 0: what comes now */
     struct query_scratch scratch;
     uint64_t requests, events; /* counted for status */
     uint64_t waiting_since_ms;
