@@ -11,6 +11,7 @@
 #include "cairn/timings.h"
 
 #define STOP_LOOK_MS 100u /* how soon an interrupt is noticed */
+#define CLOCK_EVERY 16u   /* commands */
 
 #define NUMBER_LEN 7          /* digits at the end of a stream's name */
 #define STRIDE UINT64_C(7919) /* a prime: every stream has its turn */
@@ -136,17 +137,19 @@ int
 feeder_run(struct feeder *f, struct err *err)
 {
     struct run run = { .feeder = f };
-    double until = timings_now() + f->seconds;
+    double now = timings_now(), until = now + f->seconds;
     int rc = run_open(&run, err);
 
     for (uint64_t tag = 0; rc == 0 && tag < f->commits_max; tag++) {
-        double now;
+        bool full = append_client_pending(run.client) == f->window;
 
-        /* Room first, so that a latency begins when a command is queued. */
+        /* Room first, so that a latency begins when a command is queued; or
+         * when a few before it were: the clock is a tenth of the work. */
         while (rc == 0 && append_client_pending(run.client) == f->window &&
                !is_stopped(f))
             rc = append_client_pump(run.client, STOP_LOOK_MS);
-        now = timings_now();
+        if (full || tag % CLOCK_EVERY == 0)
+            now = timings_now();
         if (f->refused > 0 || is_stopped(f) || now > until)
             break;
         if (rc == 0)

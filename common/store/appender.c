@@ -281,7 +281,7 @@ stamp_event(struct appender *ap, uint32_t at, uint32_t commit_at_byte,
 
 /* Copies an accepted commit into the open group, which has room, stamped. */
 static int
-stamp_commit(struct appender *ap, const struct commit *commit,
+stamp_commit(struct appender *ap, const struct commit *commit, uint64_t now_us,
              struct append_result *result, struct err *err)
 {
     struct group_buf *group = ap->open;
@@ -289,7 +289,7 @@ stamp_commit(struct appender *ap, const struct commit *commit,
     struct commit_record *r =
         (struct commit_record *)(group->data + commit_at_byte);
     uint64_t position = group->last_position + 1;
-    uint64_t time_us = sys_call(ap->sys, now_us);
+    uint64_t time_us = now_us != 0 ? now_us : sys_call(ap->sys, now_us);
     uint32_t at = commit_at_byte + (uint32_t)sizeof *r;
     int rc;
 
@@ -377,7 +377,7 @@ decide_new(struct appender *ap, const struct append_request *request,
         return foretell(ap, commit, result, err);
     result->code = group_reserve(ap, commit);
     return result->code == APPEND_ACCEPTED
-        ? stamp_commit(ap, commit, result, err)
+        ? stamp_commit(ap, commit, request->time_us, result, err)
         : 0;
 }
 

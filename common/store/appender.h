@@ -152,6 +152,7 @@ struct append_request {
     uint32_t check_count;
     bool dry_run;                   /* decide, but store nothing */
     uint32_t show;                  /* events of a conflict to show at most */
+    uint64_t time_us;               /* now; 0: ask the clock */
     const struct append_hint *hint; /* or NULL */
 };
 

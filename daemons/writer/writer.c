@@ -22,6 +22,7 @@
 #define RETRY_MS 1000u       /* between tries while the disk is full */
 #define SYNC_STALL_MS 60000u /* longer: the watchdog is not fed */
 #define MESSAGES_PER_TURN 256
+#define CLOCK_EVERY 16u /* commands: about as many microseconds */
 
 const struct conf_key writer_keys[] = {
     { "log.directory", CONF_PATH, "/var/lib/cairn/log",
@@ -296,6 +297,7 @@ decide(struct writer *w, const struct submit_command *command)
     int rc = request_make(&w->request, command, &request);
 
     request.hint = &w->hints[w->next_command % HINTS];
+    request.time_us = w->time_us;
     if (rc == -ENOMEM)
         (void)err_sys(&err, rc, "checks");
     if (rc == 0)
@@ -415,18 +417,28 @@ look_ahead(struct writer *w)
         appender_look_closer(w->appender, &w->hints[w->looked_closer % HINTS]);
 }
 
+static void
+look_at_clock(struct writer *w)
+{
+    w->time_us = sys_call(&sys_real, now_us);
+}
+
 /* Works through the commands of the message; false if it had to stop. */
 static bool
 finish_message(struct writer *w)
 {
-    while (w->next_command < w->batch.command_count) {
+    for (uint32_t i = 0; w->next_command < w->batch.command_count; i++) {
         uint32_t tries = 0;
 
+        if (i % CLOCK_EVERY == 0)
+            look_at_clock(w);
         look_ahead(w);
         /* Once more if starting the full group has made room. */
-        while (!decide(w, &w->batch.commands[w->next_command]))
+        while (!decide(w, &w->batch.commands[w->next_command])) {
             if (w->failed || ++tries > 1)
                 return false;
+            look_at_clock(w);
+        }
         w->next_command++;
     }
     w->batch.command_count = w->next_command = 0;

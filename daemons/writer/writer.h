@@ -40,6 +40,7 @@ struct writer {
     struct submit_batch batch;
     struct request_memory request; /* of the command that is being decided */
     uint32_t next_command;         /* of the batch */
+    uint64_t time_us;              /* when its commands are decided */
     uint32_t looked_ahead, looked_closer; /* commands that were looked at */
     struct append_hint hints[HINTS];      /* of command n at n % HINTS */
     bool failed;                          /* nothing is acknowledged any more */

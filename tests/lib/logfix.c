@@ -187,6 +187,7 @@ logfix_ask(struct logfix *fix, struct uuid id,
         check_count,
         dry_run,
         show,
+        0,
         id.b[15] % 2 == 0 ? &hint : NULL, /* it must make no difference */
     };
 
