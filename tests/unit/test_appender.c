@@ -72,6 +72,37 @@ events_survive_segments_and_restarts(void **state)
 /* ---- growth ------------------------------------------------------------ */
 
 #define GROWTH_GROUPS 400u
+/* The writer asks the clock for several commands at once; a time that is
+ * behind another one is moved up. */
+static void
+a_commit_has_the_time_of_its_request(void **state)
+{
+    struct logfix *fix = *state;
+    const struct event_text event = { .stream = "a-1", .type = "T" };
+    const uint64_t later = UINT64_C(4102444800000000); /* the year 2100 */
+    const struct {
+        uint64_t given, stamped;
+    } times[] = { { later, later },
+                  { later - 1, later },
+                  { 0, later },
+                  { later + 1, later + 1 } };
+
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
+        struct append_request request = { .time_us = times[i].given };
+        struct append_result result;
+        uint8_t *commit =
+            commit_make(uuid_v4(), &event, 1, &request.commit_len);
+
+        request.commit = commit;
+        assert_int_equal(
+            appender_append(fix->appender, &request, &result, &fix->err), 0);
+        assert_int_equal(result.code, APPEND_ACCEPTED);
+        assert_int_equal(result.time_us, times[i].stamped);
+        free(commit);
+    }
+    logfix_sync(fix);
+}
+
 #define GROWTH_COMMITS 8u /* in a group */
 #define GROWTH_EVENTS \
     8u                /* in a commit, each of a stream and a tag of its own */
@@ -155,6 +186,8 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(events_survive_segments_and_restarts,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(a_commit_has_the_time_of_its_request,
                                         setup, teardown),
         cmocka_unit_test(no_command_waits_while_the_table_grows),
     };
