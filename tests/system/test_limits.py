@@ -174,7 +174,7 @@ def what_came(stream, closed=False):
         while True:
             head = receive(stream, 2)
             if closed and len(head) < 2:
-                return found
+                return found[:-1] if more else found
             flags, length = head
             if flags & 2:
                 length = int.from_bytes(bytes([length]) + receive(stream, 7),
@@ -220,7 +220,8 @@ class Notified:
 
 def queues_have_limits():
     """Who does not read its answers is cut off when its queue is full, so that
-    it knows; a subscriber misses events, and the next one comes.  The journal and the status tell of it."""
+    it knows; a subscriber misses events, and the next one comes.  The journal
+    and the status tell of it."""
     p, count = Pipeline(), 20000
     notified = Notified(p)
     p.config("gateway", "client\n    queue = 10\n")
