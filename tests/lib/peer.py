@@ -267,8 +267,14 @@ class Witness:
 
         def is_read():
             # Busy while what others left behind still fills its memory.
-            answer.update(reader.read(direction=1, event_max=1,
-                                      selectors=[("s", self.stream)])[0])
+            reader.socket.send_multipart(wire.read(
+                direction=1, event_max=1, selectors=[("s", self.stream)]))
+            if not reader.socket.poll(2000):
+                return False
+            frames = reader.answer()
+            if wire.kind_of(frames[0]) != "EVENTS":
+                return False
+            answer.update(wire.events(frames)[0])
             return answer["code"] == 0
 
         wait_until(is_read, "the publisher to serve an honest client")
