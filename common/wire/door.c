@@ -304,7 +304,6 @@ door_open(struct door *door, const struct conf *conf,
     door->memory_max = conf_number(conf, "memory.max");
     door->excess.every_ms = door->relief.every_ms = door->strangers.every_ms =
         door->cut.every_ms = LOG_MS;
-    allow_intake(door);
     door->statm_fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
     if (rc == 0 && door->statm_fd < 0)
         rc = err_sys(err, -errno, "/proc/self/statm");
@@ -328,6 +327,8 @@ door_close(struct door *door)
     if (door->zap.sock.zsock != NULL)
         zap_close(&door->zap);
     rights_free(&door->rights);
+    for (size_t i = 0; i < door->former_count; i++)
+        free(door->former[i]);
     free_keep(&(struct keep){ door->known, door->shares, door->former },
               door->share_count);
 }
@@ -592,6 +593,8 @@ door_attach(struct door *door, zloop_t *loop)
 {
     int rc = 0;
 
+    /* Not before: nobody looks while the door is opened and tested. */
+    allow_intake(door);
     if (door->rights != NULL)
         rc = zloop_reader(loop, door->zap.sock.zsock, on_zap, door);
     if (zloop_timer(loop, TICK_MS, 0, on_tick, door) < 0)
