@@ -294,7 +294,6 @@ door_open(struct door *door, const struct conf *conf,
     const struct sock_options options = {
         .type = ZMQ_ROUTER,
         .queue_max = o->queue_max,
-        .unread_max = o->unread_max,
         .frame_max = FRAME_LEN_READ, /* up to here: an answer */
         .linger_ms = LINGER_MS,
     };

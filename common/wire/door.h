@@ -50,9 +50,8 @@
 struct door_options {
     const char *endpoint_key, *tcp_key; /* names in the configuration */
     uint32_t sockets;                   /* that face clients in this process */
-    uint32_t queue_max;                 /* messages that wait for one client */
-    uint32_t unread_max; /* that wait from one: then its connection waits */
-    uint64_t frame_max;  /* bytes; above: too large */
+    uint32_t queue_max; /* messages that wait for one client, and from one */
+    uint64_t frame_max; /* bytes; above: too large */
 };
 
 /* An unknown key that was denied something lately. */

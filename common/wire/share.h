@@ -17,7 +17,8 @@
 struct share {
     uint32_t connections; /* that have sent a message */
     uint32_t commands;    /* on their way through the gateway */
-    uint32_t polls;       /* that wait at the publisher */
+    uint32_t reads;       /* that wait for their turn at the publisher */
+    uint32_t polls;       /* that wait for events there */
     uint64_t bytes;       /* of the commits of these commands */
 };
 
@@ -33,7 +34,7 @@ static inline bool
 share_is_empty(const struct share *share)
 {
     return share->connections == 0 && share->commands == 0 &&
-        share->polls == 0 && share->bytes == 0;
+        share->reads == 0 && share->polls == 0 && share->bytes == 0;
 }
 
 #endif

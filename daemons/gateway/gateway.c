@@ -538,7 +538,6 @@ gateway_start(void *self, struct daemon *daemon, struct err *err)
         .tcp_key = "commands.tcp",
         .sockets = 1,
         .queue_max = (uint32_t)conf_number(conf, "client.queue"),
-        .unread_max = (uint32_t)conf_number(conf, "client.queue"),
         .frame_max = FRAME_LEN_MAX,
     };
     zmq_pollitem_t item = { .events = ZMQ_POLLIN };

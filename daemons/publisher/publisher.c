@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-#include "publisher/publisher.h"
+#include "publisher/reads.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -10,6 +10,7 @@
 #include "wire/image.h"
 
 #define MESSAGES_PER_TURN 64
+#define READS_PER_TURN 64
 #define TURN_MS 20u /* of requests: then other things are due as well */
 #define TICK_MS 50u /* deadlines of polls, and missed doorbells */
 #define WAITING_LOG_MS 5000u
@@ -30,10 +31,10 @@ const struct conf_key publisher_keys[] = {
     { "queries.queue", CONF_COUNT, "100",
       "answers that may wait for a client that does not read", 1, 1 << 20,
       NULL },
-    { "queries.in_flight_max", CONF_COUNT, "100",
-      "requests of one client that wait to be read; above, no more are taken "
-      "from its connection until some are answered",
-      1, 1 << 20, NULL },
+    { "queries.in_flight_max", CONF_COUNT, "1024",
+      "reads that wait for their turn; a client may have as many as are free; "
+      "above: busy",
+      1, 1 << 16, NULL },
     { "queries.polls_max", CONF_COUNT, "4096",
       "long polls at a time; a client may have as many as are free; above: "
       "busy",
@@ -87,8 +88,8 @@ have_reader(struct publisher *p)
     return false;
 }
 
-static void
-log_damage(struct publisher *p, const struct err *err)
+void
+publisher_log_damage(struct publisher *p, const struct err *err)
 {
     uint64_t suppressed;
 
@@ -98,9 +99,9 @@ log_damage(struct publisher *p, const struct err *err)
                   err->text, suppressed);
 }
 
-/* The watermark, or false if there is no log to read now. */
-static bool
-get_watermark(struct publisher *p, uint64_t *ret_watermark, struct err *err)
+bool
+publisher_watermark(struct publisher *p, uint64_t *ret_watermark,
+                    struct err *err)
 {
     int rc;
 
@@ -119,204 +120,6 @@ get_watermark(struct publisher *p, uint64_t *ret_watermark, struct err *err)
             reader_watermark(p->reader, ret_watermark, err) == 0;
     }
     return rc == 0;
-}
-
-/* ---- answers ----------------------------------------------------------- */
-
-static void
-refuse_read(struct publisher *p, const struct address *to, uint64_t request,
-            enum answer_code code, uint64_t next, const char *text)
-{
-    struct read_answer answer = {
-        .request = request,
-        .code = (uint16_t)code,
-        .next = next,
-    };
-    struct message head = { .count = 0 };
-
-    if (events_encode(&answer, text, &head) == 0)
-        front_reply(&p->door.sock, to, &head, NULL);
-    message_clear(&head);
-}
-
-static enum answer_code
-code_of(int rc)
-{
-    switch (-rc) {
-    case CAIRN_EDAMAGED:
-    case CAIRN_EOTHERLOG:
-    case CAIRN_EFORMAT:
-    case CAIRN_ENOTLOG:
-        return ANSWER_DAMAGED;
-    default:
-        return ANSWER_UNKNOWN;
-    }
-}
-
-/* ---- long polls -------------------------------------------------------- */
-
-static void
-free_poll(struct poll *poll)
-{
-    if (poll->share != NULL)
-        poll->share->polls--;
-    free(poll->texts);
-    free(poll);
-}
-
-static struct address
-poll_address(struct publisher *p, const struct poll *poll)
-{
-    return (struct address){ .routing_id = poll->routing_id,
-                             .delimiter = poll->delimiter,
-                             .peers = &p->door.peers,
-                             .connection = poll->connection };
-}
-
-/* Long polls of one client. */
-static uint32_t
-polls_of(const struct publisher *p, const struct address *from)
-{
-    uint32_t count = 0;
-
-    for (uint32_t i = 0; i < p->poll_count; i++)
-        count += memcmp(p->polls[i]->routing_id, from->routing_id,
-                        ROUTING_ID_LEN) == 0;
-    return count;
-}
-
-static void
-park(struct publisher *p, const struct address *to,
-     const struct read_request *request)
-{
-    struct poll *poll = calloc(1, sizeof *poll);
-    size_t len = 0;
-
-    for (uint32_t i = 0; i < request->selector_count; i++)
-        len += request->selectors[i].len;
-    if (poll != NULL)
-        poll->texts = malloc(len + 1);
-    if (poll == NULL || poll->texts == NULL) {
-        if (poll != NULL)
-            free_poll(poll);
-        refuse_read(p, to, request->request, ANSWER_BUSY, 0, "no memory");
-        return;
-    }
-    memcpy(poll->routing_id, to->routing_id, ROUTING_ID_LEN);
-    poll->delimiter = to->delimiter;
-    if (to->principal != NULL)
-        memcpy(poll->key, principal_key(to->principal), sizeof poll->key);
-    poll->share = to->share;
-    if (poll->share != NULL)
-        poll->share->polls++;
-    poll->connection = to->connection;
-    poll->deadline_ms = clock_ms() + request->wait_ms;
-    poll->request = *request;
-    len = 0;
-    for (uint32_t i = 0; i < request->selector_count; i++) {
-        struct read_selector *s = &poll->request.selectors[i];
-
-        memcpy(poll->texts + len, s->text, s->len);
-        s->text = poll->texts + len;
-        len += s->len;
-    }
-    p->polls[p->poll_count++] = poll;
-}
-
-/*
- * Answers a request, or parks it if there is nothing for it yet and it may
- * wait; true if it was answered.
- */
-static bool
-answer_read(struct publisher *p, const struct address *to,
-            struct read_request *request, bool may_wait)
-{
-    struct message head = { .count = 0 }, frames = { .count = 0 };
-    struct read_answer answer;
-    uint64_t watermark;
-    struct err err;
-    int rc;
-
-    if (!door_has_room(&p->door)) {
-        refuse_read(p, to, request->request, ANSWER_BUSY, 0,
-                    "memory.max: too much was asked for and not taken");
-        return true;
-    }
-    if (!get_watermark(p, &watermark, &err)) {
-        refuse_read(p, to, request->request, ANSWER_BUSY, 0, err.text);
-        return true;
-    }
-    rc = query_run(p->reader, request, watermark, &p->scratch, &answer, &frames,
-                   &err);
-    if (rc < 0) {
-        message_clear(&frames);
-        log_damage(p, &err);
-        refuse_read(p, to, request->request, code_of(rc),
-                    rc == -CAIRN_EDAMAGED ? answer.next : 0, err.text);
-        return true;
-    }
-    if (may_wait && answer.event_count == 0 && answer.at_end &&
-        request->direction == READ_FORWARD) {
-        query_go_on(request, &answer);
-        return false;
-    }
-    p->events += answer.event_count;
-    for (int i = 0; i < frames.count; i++)
-        door_sent(&p->door, message_len(&frames, i));
-    if (events_encode(&answer, "", &head) == 0)
-        front_reply(&p->door.sock, to, &head, &frames);
-    message_clear(&head);
-    message_clear(&frames);
-    return true;
-}
-
-/* Looks at every long poll again: something is new, or time is up. */
-static void
-serve_polls(struct publisher *p, bool news)
-{
-    uint64_t now = clock_ms();
-    uint32_t kept = 0;
-
-    for (uint32_t i = 0; i < p->poll_count; i++) {
-        struct poll *poll = p->polls[i];
-        struct address to = poll_address(p, poll);
-        bool expired = now >= poll->deadline_ms;
-
-        /* Whoever has gone shall not take the place of another. */
-        if (!peers_has(&p->door.peers, poll->connection)) {
-            free_poll(poll);
-            continue;
-        }
-        if ((news || expired) && answer_read(p, &to, &poll->request, !expired))
-            free_poll(poll);
-        else
-            p->polls[kept++] = poll;
-    }
-    p->poll_count = kept;
-}
-
-/* The rights have changed: some may not wait any longer for what they asked. */
-static void
-judge_polls(void *arg)
-{
-    struct publisher *p = arg;
-    uint32_t kept = 0;
-
-    for (uint32_t i = 0; i < p->poll_count; i++) {
-        struct poll *poll = p->polls[i];
-        struct address to = poll_address(p, poll);
-        const char *fault = "this key has no rights here any more";
-
-        if (door_find(&p->door, poll->key, &to.principal))
-            fault = query_denied(to.principal, &poll->request);
-        if (fault == NULL) {
-            p->polls[kept++] = poll;
-            continue;
-        }
-        refuse_read(p, &to, poll->request.request, ANSWER_DENIED, 0, fault);
-        free_poll(poll);
-    }
-    p->poll_count = kept;
 }
 
 /* ---- live -------------------------------------------------------------- */
@@ -363,7 +166,7 @@ publish_live(struct publisher *p, uint64_t watermark)
         watermark + 1 - p->live_at.position > LIVE_LAG_MAX) {
         rc = seek_live(p, watermark, &err);
         if (rc < 0) {
-            log_damage(p, &err);
+            publisher_log_damage(p, &err);
             return false;
         }
     }
@@ -375,7 +178,7 @@ publish_live(struct publisher *p, uint64_t watermark)
             rc = 0;
     }
     if (rc < 0) {
-        log_damage(p, &err);
+        publisher_log_damage(p, &err);
         p->live_at.position = 0; /* leave the damage out */
     }
     return rc > 0;
@@ -459,13 +262,13 @@ look_at_watermark(struct publisher *p)
     uint64_t watermark;
     struct err err;
 
-    if (!get_watermark(p, &watermark, &err))
+    if (!publisher_watermark(p, &watermark, &err))
         return;
     look_at_writer(p);
     if (watermark == p->watermark)
         return;
     p->watermark = watermark;
-    serve_polls(p, true);
+    reads_look_at_polls(p, true);
     while (publish_live(p, watermark))
         take_subscriptions(p);
     p->live_from = watermark + 1;
@@ -506,45 +309,9 @@ on_tick(zloop_t *loop, int timer, void *arg)
     (void)timer;
     look_at_subscribers(p);
     look_at_watermark(p);
-    if (p->poll_count > 0)
-        serve_polls(p, false);
+    reads_look_at_polls(p, false);
+    waiting_drop_gone(&p->reads, &p->door.peers);
     return 0;
-}
-
-static void
-take_read(struct publisher *p, const struct address *to,
-          struct read_request *request)
-{
-    const char *fault = query_check(request);
-    bool may_wait = request->wait_ms > 0;
-    uint32_t polls = may_wait ? polls_of(p, to) : 0;
-
-    p->requests++;
-    if (fault != NULL) {
-        refuse_read(p, to, request->request, ANSWER_INVALID, 0, fault);
-        return;
-    }
-    fault = query_denied(to->principal, request);
-    if (fault != NULL) {
-        door_log_denied(&p->door, to->principal, fault);
-        refuse_read(p, to, request->request, ANSWER_DENIED, 0, fault);
-        return;
-    }
-    if (may_wait && polls >= p->client_poll_max) {
-        refuse_read(p, to, request->request, ANSWER_BUSY, 0,
-                    "queries.client_polls_max long polls of yours are waiting");
-        return;
-    }
-    if (may_wait &&
-        share_is_full(to->share != NULL ? to->share->polls : polls,
-                      p->poll_count, p->poll_max)) {
-        refuse_read(p, to, request->request, ANSWER_BUSY, 0,
-                    "queries.polls_max: your share of the long polls is "
-                    "waiting");
-        return;
-    }
-    if (!answer_read(p, to, request, may_wait))
-        park(p, to, request);
 }
 
 static void
@@ -553,7 +320,7 @@ take_ping(struct publisher *p, const struct address *to, uint64_t request)
     struct pong pong = { .request = request, .instance = p->instance };
     struct err err;
 
-    if (get_watermark(p, &pong.watermark, &err))
+    if (publisher_watermark(p, &pong.watermark, &err))
         pong.log_id = evlog_id(reader_log(p->reader));
     front_pong(&p->door.sock, to, &pong, "cairn-publisher " CAIRN_VERSION);
 }
@@ -580,7 +347,7 @@ take_query(struct publisher *p, const struct address *from,
         read_decode(&message->frames[at], &message->frames[at + 1], &request);
 
     if (rc == 0)
-        take_read(p, from, &request);
+        reads_take(p, from, &request);
     else if (rc == -EMSGSIZE)
         refuse_message(p, from, ANSWER_TOO_LARGE,
                        "there are more than 64 filters in it");
@@ -608,14 +375,16 @@ take_message(struct publisher *p, const struct address *from,
         refuse_message(p, from, ANSWER_INVALID, front_misfit);
 }
 
-static int
-on_query(zloop_t *loop, zsock_t *reader, void *arg)
+/*
+ * Takes what lies at the socket: PINGs and refusals are answered, reads wait.
+ * The `first` time, a read that comes when none waits is as good as all that
+ * lie behind it, and has its turn at once.
+ */
+static void
+take_messages(struct publisher *p, bool first, uint64_t until)
 {
-    struct publisher *p = arg;
-    uint64_t until = clock_ms() + TURN_MS;
+    bool at_once = first && p->reads.count == 0;
 
-    (void)loop;
-    (void)reader;
     for (int i = 0; i < MESSAGES_PER_TURN && clock_ms() < until; i++) {
         struct message message;
         struct address from;
@@ -626,7 +395,46 @@ on_query(zloop_t *loop, zsock_t *reader, void *arg)
         if (rc > 0)
             take_message(p, &from, &message, at);
         message_clear(&message);
+        if (at_once && p->reads.count > 0)
+            break;
     }
+}
+
+static int on_reads_left(zloop_t *loop, int timer, void *arg);
+
+/* Takes what has come, answers one read, and again. */
+static void
+serve(struct publisher *p, zloop_t *loop)
+{
+    uint64_t until = clock_ms() + TURN_MS;
+
+    for (int i = 0; i < READS_PER_TURN; i++) {
+        take_messages(p, i == 0, until);
+        if (!reads_answer_next(p) || clock_ms() >= until)
+            break;
+    }
+    /* Nobody else wakes us for what is left if nothing more comes. */
+    if (p->reads.count > 0 && !p->coming_back)
+        p->coming_back = zloop_timer(loop, 0, 1, on_reads_left, p) >= 0;
+}
+
+static int
+on_reads_left(zloop_t *loop, int timer, void *arg)
+{
+    struct publisher *p = arg;
+
+    (void)timer;
+    p->coming_back = false;
+    if (!sock_has_input(&p->door.sock)) /* else that wakes us, in its place */
+        serve(p, loop);
+    return 0;
+}
+
+static int
+on_query(zloop_t *loop, zsock_t *reader, void *arg)
+{
+    (void)reader;
+    serve(arg, loop);
     return 0;
 }
 
@@ -654,7 +462,6 @@ open_sockets(struct publisher *p, const struct conf *conf, struct err *err)
         .tcp_key = "queries.tcp",
         .sockets = 2, /* and the live one */
         .queue_max = (uint32_t)conf_number(conf, "queries.queue"),
-        .unread_max = (uint32_t)conf_number(conf, "queries.in_flight_max"),
         .frame_max = QUERY_FRAME_MAX,
     };
     const struct peers_options live_peers =
@@ -694,12 +501,12 @@ publisher_start(void *self, struct daemon *daemon, struct err *err)
         60000;
     p->topics_max = (uint32_t)conf_number(conf, "live.topics_max");
     randombytes_buf(&p->instance, sizeof p->instance);
-    p->poll_max = (uint32_t)conf_number(conf, "queries.polls_max");
+    waiting_init(&p->reads,
+                 (uint32_t)conf_number(conf, "queries.in_flight_max"), false);
+    waiting_init(&p->polls, (uint32_t)conf_number(conf, "queries.polls_max"),
+                 true);
     p->client_poll_max =
         (uint32_t)conf_number(conf, "queries.client_polls_max");
-    p->polls = calloc(p->poll_max, sizeof *p->polls);
-    if (p->polls == NULL)
-        return err_sys(err, -ENOMEM, "queries.polls_max");
     rc = open_sockets(p, conf, err);
     if (rc < 0)
         return rc;
@@ -717,15 +524,7 @@ publisher_stop(void *self, struct daemon *daemon)
     struct publisher *p = self;
 
     (void)daemon;
-    for (uint32_t i = 0; i < p->poll_count; i++) {
-        struct poll *poll = p->polls[i];
-        struct address to = poll_address(p, poll);
-
-        refuse_read(p, &to, poll->request.request, ANSWER_STOPPING, 0,
-                    "the publisher is stopping; ask again");
-        free_poll(poll);
-    }
-    free(p->polls);
+    reads_stop(p);
     door_close(&p->door);
     peers_close(&p->live_peers);
     sock_close(&p->live);
@@ -739,7 +538,7 @@ publisher_reload(void *self)
 {
     struct publisher *p = self;
 
-    p->door.on_reload = judge_polls;
+    p->door.on_reload = reads_judge;
     p->door.arg = p;
     door_reload(&p->door);
 }
@@ -756,7 +555,8 @@ publisher_status(void *self, char *text, size_t len)
     else
         (void)snprintf(text, len,
                        "%sserving up to position %" PRIu64 "; %" PRIu64
-                       " requests, %u long polls waiting%s",
+                       " requests, %u reads and %u long polls waiting%s",
                        p->read_only ? "READ-ONLY, the log is damaged; " : "",
-                       p->watermark, p->requests, p->poll_count, door);
+                       p->watermark, p->requests, p->reads.count,
+                       p->polls.count, door);
 }

@@ -2,8 +2,9 @@
 /*
  * publisher - the process that serves reads and subscriptions from the log.
  *
- * Requests are stateless: a client pulls, so a slow one hurts nobody.  A long
- * poll is parked until the watermark brings something for it.  The live
+ * Requests are stateless: a client pulls, so a slow one hurts nobody.  A READ
+ * waits for its turn; a long poll then waits until the watermark brings
+ * something for it, see waiting.h.  The live
  * endpoint (XPUB, topic = stream) is for those who may miss something.
  */
 #ifndef CAIRN_PUBLISHER_PUBLISHER_H
@@ -11,22 +12,11 @@
 
 #include "base/daemon.h"
 #include "publisher/query.h"
+#include "publisher/waiting.h"
 #include "wire/door.h"
 #include "wire/hop.h"
 
 extern const struct conf_key publisher_keys[];
-
-/* A long poll. */
-struct poll {
-    uint8_t routing_id[ROUTING_ID_LEN];
-    bool delimiter;
-    char key[CURVE_KEY_LEN + 1]; /* who asks; "": somebody on ipc */
-    struct share *share;         /* of that key, or NULL */
-    uint64_t connection;         /* of the door */
-    uint64_t deadline_ms;
-    struct read_request request;
-    char *texts; /* of its selectors */
-};
 
 struct publisher {
     struct daemon *daemon;
@@ -40,8 +30,10 @@ struct publisher {
     struct sock doorbell; /* SUB */
     uint64_t watermark;   /* the last one that was acted upon */
     bool read_only;       /* the writer refuses the log */
-    struct poll **polls;
-    uint32_t poll_count, poll_max, client_poll_max;
+    struct waiting reads; /* for their turn */
+    struct waiting polls; /* for events */
+    uint32_t client_poll_max;
+    bool coming_back;      /* to reads that are left */
     uint64_t topics;       /* subscribed to on the live endpoint */
     struct cursor live_at; /* what goes out there next; position 0: unknown, */
     uint64_t live_from;    /* but not before this one; 0: what comes now */
@@ -57,5 +49,12 @@ int publisher_start(void *self, struct daemon *daemon, struct err *err);
 void publisher_stop(void *self, struct daemon *daemon);
 void publisher_reload(void *self);
 void publisher_status(void *self, char *text, size_t len);
+
+/* The watermark, or false, and why, if there is no log to read now. */
+bool publisher_watermark(struct publisher *p, uint64_t *ret_watermark,
+                         struct err *err);
+
+/* Logs why a request could not be answered, not too often. */
+void publisher_log_damage(struct publisher *p, const struct err *err);
 
 #endif
