@@ -6,6 +6,7 @@ it and one beyond."""
 import array
 import fcntl
 import os
+import signal
 import socket
 import sys
 import termios
@@ -270,49 +271,157 @@ def queues_have_limits():
         p.close()
 
 
-def requests_that_wait_have_a_limit():
-    """No more are taken from a connection, and each is answered at last."""
-    taken, count = {}, 200
-    for limit in (5, 120):
-        p = Pipeline()
-        p.config("publisher", f"queries\n    in_flight_max = {limit}\n"
-                 "    queue = 1000\n")
-        try:
-            p.up()
-            writer = local(p)
-            for _ in range(8):  # much to look at, and nothing to find
-                writer.append(wire.Command([event("b-1", "")] * 4096))
-            writer.close()
-            stream = shake_hands(p, "queries")
-            asked = b"".join(
-                frame(head, more=True) + frame(body) for head, body in (
-                    wire.read(request=i, selectors=[
-                        ("t", f"{n:0250}") for n in range(64)])
-                    for i in range(count)))
-            stream.setblocking(False)
-            sent, end = 0, time.monotonic() + 0.2
-            while time.monotonic() < end and sent < len(asked):
-                try:
-                    sent += stream.send(asked[sent:sent + 65536])
-                except BlockingIOError:
-                    time.sleep(0.001)
-            found, more = [], stream.dup()
-            more.settimeout(60)
-            sender = threading.Thread(target=more.sendall,
-                                      args=(asked[sent:],))
-            sender.start()
-            while len(found) < count:
-                found += [wire.events(m)[0]["request"]
-                          for m in what_came(stream)]
-            sender.join()
-            more.close()
-            equal(found, list(range(count)), "each is answered, in order")
-            taken[limit] = sent * count // len(asked)
-            stream.close()
-        finally:
-            p.close()
-    print("requests taken at first, by in_flight_max:", taken)
-    expect(taken[120] - taken[5] > 60, taken)
+class SlowReads:
+    """A publisher of a log with reads that take long: they look at as much as
+    one may, and find nothing."""
+
+    QUESTION = [("t", f"{n:0250}") for n in range(64)]
+
+    def __init__(self, in_flight_max):
+        self.p = Pipeline()
+        self.p.config("publisher", "queries\n    queue = 2000\n"
+                      f"    in_flight_max = {in_flight_max}\n")
+        self.clients = []
+
+    def __enter__(self):
+        self.p.up()
+        writer = local(self.p)
+        for _ in range(16):
+            writer.append(wire.Command([event("b-1", "")] * 4096))
+        writer.close()
+        return self
+
+    def come(self):
+        self.clients.append(local(self.p, "queries"))
+        return self.clients[-1]
+
+    def ask(self, client, numbers):
+        for number in numbers:
+            client.socket.send_multipart(
+                wire.read(request=number, selectors=self.QUESTION))
+
+    def __exit__(self, *what):
+        for client in self.clients:
+            client.close()
+        self.p.close()
+
+
+def what_it_says(frames):
+    """Number, code and text of an answer."""
+    answer = wire.events(frames)[0]
+    return answer["request"], wire.CODES[answer["code"]], answer.get("text")
+
+
+def answer_to_read(client):
+    return what_it_says(client.answer())
+
+
+def told_until_pong(client):
+    """Answers that come before that to a PING, which waits for no turn."""
+    said = []
+    client.socket.send_multipart([wire.header("PING", 1)])
+    while wire.kind_of((frames := client.answer())[0]) != "PONG":
+        said.append(what_it_says(frames))
+    return said
+
+
+def reads_that_wait_have_a_limit():
+    """Above it they are told so; the others are answered in order, though
+    nothing comes after them that would wake the publisher."""
+    count, numbers = 300, {}
+    for limit in (1, 64, 1024):
+        with SlowReads(limit) as slow:
+            client = slow.come()
+            equal(client.ping(), "PONG", "connected")
+            slow.ask(client, range(count))
+            said = [answer_to_read(client) for _ in range(count)]
+            equal(sorted(n for n, _, _ in said), list(range(count)),
+                  "each is answered")
+            done = [n for n, code, _ in said if code == "accepted"]
+            equal(done, sorted(done), "in order")
+            equal({code for _, code, _ in said} - {"busy"}, {"accepted"},
+                  "codes")
+            for _, code, text in said:
+                expect(code != "busy" or "queries.in_flight_max: your share"
+                       in text, text)
+            numbers[limit] = len(done)
+            # It is free again.
+            slow.ask(client, [count])
+            equal(answer_to_read(client)[:2], (count, "accepted"), "later")
+    print(f"of {count} reads at once, by in_flight_max, answered:", numbers)
+    expect(numbers[1] < numbers[64] < numbers[1024] == count, numbers)
+
+
+def a_read_has_its_turn_beside_a_flood():
+    """Who has one read at a time gets as many answers as one who has more of
+    them than may wait, and is never told to come later."""
+    count, rounds = 1200, 60
+    with SlowReads(1024) as slow:
+        flood, honest = slow.come(), slow.come()
+        for client in (flood, honest):
+            equal(client.ping(), "PONG", "connected")
+        slow.ask(flood, range(count))
+        wait_until(lambda: answer_to_read(flood)[1] == "busy",
+                   "the flood to have all that it may")
+        codes, began = [], time.monotonic()
+        for number in range(rounds):
+            slow.ask(honest, [number])
+            codes.append(answer_to_read(honest)[1])
+        took = time.monotonic() - began
+        equal(codes, ["accepted"] * rounds, "beside a flood")
+        others = []
+        while flood.socket.poll(0):
+            others.append(answer_to_read(flood))
+        served = sum(code == "accepted" for _, code, _ in others)
+        refused = [text for _, code, text in others if code == "busy"]
+        expect(refused and all("queries.in_flight_max" in t for t in refused),
+               f"{refused[:3]}")
+        print(f"{rounds} reads one at a time beside a flood: {took:.2f} s; "
+              f"{served} of the flood were answered meanwhile, {len(refused)} "
+              f"are put off: share {rounds / (rounds + served):.2f}")
+        expect(rounds / 2 < served < 2.5 * rounds, f"{served} to {rounds}")
+
+
+def processor_time(pid):
+    """Seconds that a process has had."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def reads_of_who_has_gone_are_dropped():
+    """And a publisher with nothing to do does nothing."""
+    with SlowReads(1024) as slow:
+        for _ in range(2):
+            client = slow.come()
+            equal(client.ping(), "PONG", "connected")
+            slow.ask(client, range(500))
+            expect(len(told_until_pong(client)) < 250, "most of them wait")
+            slow.clients.pop().close()
+        time.sleep(0.2)
+        before = processor_time(slow.p.pid("publisher"))
+        time.sleep(0.5)
+        used = processor_time(slow.p.pid("publisher")) - before
+        print(f"processor time in 0.5 s after they have gone: {used:.2f} s")
+        expect(used < 0.15, f"{used} s of 0.5 s")
+
+
+def a_publisher_that_stops_tells_who_waits():
+    with SlowReads(1024) as slow:
+        client, count = slow.come(), 400
+        equal(client.ping(), "PONG", "connected")
+        slow.ask(client, range(count))
+        said = told_until_pong(client)  # all of them have been taken
+        slow.p.kill("publisher", signal.SIGTERM)
+        while len(said) < count and client.socket.poll(2000):
+            said.append(answer_to_read(client))
+        codes = [code for _, code, _ in said]
+        stopping = codes.count("stopping")
+        print(f"of {count} reads {codes.count('accepted')} were answered, "
+              f"{stopping} told 'stopping'")
+        equal(set(codes), {"accepted", "stopping"}, "codes")
+        equal(codes, sorted(codes), "in order")
+        equal(len(said), count, "each has an answer")
 
 
 def the_longest_name_can_be_subscribed_to():
@@ -373,6 +482,9 @@ run([messages_have_limits,
      a_commit_has_a_limit_to_the_byte,
      long_polls_have_limits,
      queues_have_limits,
-     requests_that_wait_have_a_limit,
+     reads_that_wait_have_a_limit,
+     a_read_has_its_turn_beside_a_flood,
+     reads_of_who_has_gone_are_dropped,
+     a_publisher_that_stops_tells_who_waits,
      the_longest_name_can_be_subscribed_to,
      what_is_on_its_way_is_shared_out])

@@ -142,6 +142,75 @@ def long_polls_of_a_key_have_a_limit():
             wait_ms=10, start=100)[0]["code"] == 0, "room for a long poll")
 
 
+def reads_of_a_key_share_over_its_connections():
+    """A key that floods over many connections has its turn as often as another
+    key with one; and when it may come no more, what waits of it is denied."""
+    slow = [("t", f"{n:0250}") for n in range(64)]
+    with Two(publisher="queries\n    in_flight_max = 400\n"
+             "    queue = 1000\n") as two:
+        writer = local(two.p)
+        for _ in range(16):  # much to look at, and nothing to find
+            writer.append(wire.Command([event("b-1", "")] * 4096))
+        writer.close()
+        flood = [two.come(two.greedy, two.p.queries) for _ in range(5)]
+        other = two.come(two.honest, two.p.queries)
+        equal([ping(c)[0] for c in (*flood, other)], ["PONG"] * 6, "all")
+        for number in range(60):
+            for client in flood:
+                client.socket.send_multipart(
+                    wire.read(request=number, selectors=slow))
+        codes = []
+
+        def take(client):
+            frames = client.answer()
+            if wire.kind_of(frames[0]) != "EVENTS":
+                return wire.kind_of(frames[0])
+            answer = wire.events(frames)[0]
+            codes.append((wire.CODES[answer["code"]], answer.get("text")))
+            return "EVENTS"
+
+        for client in flood:  # behind its reads: all of them have been taken
+            client.socket.send_multipart([wire.header("PING", 1)])
+        for client in flood:
+            while take(client) != "PONG":
+                pass
+        busy = [text for code, text in codes if code == "busy"]
+        expect(busy and all("queries.in_flight_max: your share" in t
+                            for t in busy), f"{codes[:5]}")
+        before, rounds = len(codes) - len(busy), 20
+        for number in range(rounds):
+            other.socket.send_multipart(
+                wire.read(request=number, selectors=slow))
+            answer = wire.events(other.answer())[0]
+            equal((answer["request"], wire.CODES[answer["code"]]),
+                  (number, "accepted"), "another key beside it")
+        for client in flood:
+            while client.socket.poll(0):
+                take(client)
+        served = sum(code == "accepted" for code, _ in codes) - before
+        print(f"{rounds} reads of another key, one at a time, and {served} of "
+              f"a key with 5 connections; {len(busy)} of its 300 were busy")
+        expect(rounds / 2 < served < 2.5 * rounds, f"{served} to {rounds}")
+        with open(two.p.rights, encoding="utf-8") as file:
+            rights = file.read()
+        first, second = sorted(
+            (rights.index(f"{key.name}\n"), key.name)
+            for key in (two.greedy, two.honest))
+        two.p.write_rights(
+            rights[second[0]:] if first[1] == two.greedy.name
+            else rights[:second[0]])
+        two.p.reload()
+        for client in flood:
+            while client.socket.poll(500) and len(codes) < 300:
+                take(client)
+        denied = [text for code, text in codes if code == "denied"]
+        print(f"{len(denied)} of the reads that waited are denied")
+        equal(len(codes), 300, "each has an answer")
+        expect(len(denied) > 50 and set(denied) ==
+               {"this key has no rights here any more"}, f"{codes[-3:]}")
+        equal(ping(other)[0], "PONG", "another key")
+
+
 def commands_of_a_key_share_over_its_connections():
     """A key that floods over many connections has half of the room.  Another
     one has half of the rest, more than so many connections would leave it."""
@@ -177,4 +246,5 @@ def commands_of_a_key_share_over_its_connections():
 run([the_connections_of_a_key_have_a_limit,
      silent_connections_of_a_key_keep_nobody_out,
      long_polls_of_a_key_have_a_limit,
+     reads_of_a_key_share_over_its_connections,
      commands_of_a_key_share_over_its_connections])
