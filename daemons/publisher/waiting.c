@@ -95,26 +95,34 @@ waiting_is_full(const struct waiting *waiting, struct share *share,
 
 /* ---- turns -------------------------------------------------------------- */
 
-/* The last turn that a client has among those who wait, or the one served. */
-static uint64_t
-last_turn(const struct waiting *waiting, const struct waiting_read *of)
+/* The newest of the same client; NULL: it has none. */
+static const struct waiting_read *
+last_of(const struct waiting *waiting, const struct waiting_read *of)
 {
-    const struct waiting_read *read;
+    const struct waiting_read *read = TAILQ_LAST(&waiting->list, waiting_list);
 
-    for (read = TAILQ_LAST(&waiting->list, waiting_list); read != NULL;
-         read = TAILQ_PREV(read, waiting_list, link))
-        if (is_of(read, of->share, of->connection))
-            return read->turn > waiting->turn ? read->turn : waiting->turn;
-    return waiting->turn;
+    while (read != NULL && !is_of(read, of->share, of->connection))
+        read = TAILQ_PREV(read, waiting_list, link);
+    return read;
 }
 
-/* Puts it behind all that have their turn no later. */
+static bool
+is_before(const struct waiting_read *a, const struct waiting_read *b)
+{
+    return a->turn < b->turn || (a->turn == b->turn && a->alone && !b->alone);
+}
+
 static void
-insert(struct waiting *waiting, struct waiting_read *read)
+take_turn(struct waiting *waiting, struct waiting_read *read)
 {
     struct waiting_read *at = TAILQ_LAST(&waiting->list, waiting_list);
+    const struct waiting_read *last = last_of(waiting, read);
 
-    while (at != NULL && at->turn > read->turn)
+    read->alone = last == NULL;
+    read->turn = waiting->turn + 1;
+    if (last != NULL && last->turn >= read->turn)
+        read->turn = last->turn + 1;
+    while (at != NULL && is_before(read, at))
         at = TAILQ_PREV(at, waiting_list, link);
     if (at != NULL)
         TAILQ_INSERT_AFTER(&waiting->list, at, read, link);
@@ -125,13 +133,10 @@ insert(struct waiting *waiting, struct waiting_read *read)
 void
 waiting_add(struct waiting *waiting, struct waiting_read *read)
 {
-    /* Long polls have no turns: whenever there is news, all are looked at. */
-    if (waiting->polls) {
+    if (waiting->polls)
         TAILQ_INSERT_TAIL(&waiting->list, read, link);
-    } else {
-        read->turn = last_turn(waiting, read) + 1;
-        insert(waiting, read);
-    }
+    else
+        take_turn(waiting, read);
     waiting->count++;
     if (read->share != NULL)
         (*share_count(waiting, read->share))++;

@@ -3,10 +3,12 @@
  * waiting - READs that wait: for their turn, or, as long polls, for events.
  *
  * Which one is next is start-time fair queuing (Goyal, Vin, Cheng 1996) with
- * one unit for each: a READ gets the turn behind the one served now, and
- * behind the last one of its client that waits; the least turn is served, and
- * of those the oldest.  So clients take turns, however many each has sent, and
- * the READs of one client stay in order.
+ * one unit for each: a READ gets the turn behind the one served last, and
+ * behind the last one of its client that waits; the least turn is served.  Of
+ * those with the same turn, the ones of clients that had none waiting go
+ * first, or who has one at a time would have every third turn beside one who
+ * has many; then the oldest.  So clients take turns, however many READs each
+ * has sent, and those of one client stay in order.
  *
  * A client is a key, over all its connections; on ipc each connection.  No more
  * is kept of it than its READs, and how many they are in its share (share.h).
@@ -26,6 +28,7 @@
 struct waiting_read {
     TAILQ_ENTRY(waiting_read) link;
     uint64_t turn;
+    bool alone;           /* its client had no other when it came */
     struct share *share;  /* of its key, or NULL */
     uint64_t connection;  /* of the door */
     uint64_t deadline_ms; /* until when it waits for events; 0: not at all */

@@ -53,28 +53,40 @@ a_flood_is_served_in_turn_with_others(void **state)
     add(&w, other, 1000);
     assert_int_equal(next(&w), 0);
     assert_int_equal(next(&w), 1000); /* one read: served second */
-    /* One at a time has every second turn, and two of them a third each. */
+    /* One at a time has every second turn, if it comes between two others, */
     for (uint64_t i = 1; i < 100; i++) {
         add(&w, other, 1000 + i);
-        assert_int_equal(next(&w), i);
         assert_int_equal(next(&w), 1000 + i);
+        assert_int_equal(next(&w), i);
     }
+    /* or right behind the answer to its last one; */
+    add(&w, other, 1100);
     for (uint64_t i = 100; i < 200; i++) {
+        assert_int_equal(next(&w), 1000 + i);
+        add(&w, other, 1001 + i);
+        assert_int_equal(next(&w), i);
+    }
+    assert_int_equal(next(&w), 1200);
+    assert_int_equal(next(&w), 200);
+    /* two have a third each. */
+    for (uint64_t i = 201; i < 300; i++) {
         add(&w, other, 1000 + i);
         add(&w, third, 2000 + i);
-        assert_int_equal(next(&w), i);
         assert_int_equal(next(&w), 1000 + i);
         assert_int_equal(next(&w), 2000 + i);
+        assert_int_equal(next(&w), i);
     }
     /* What came before is no credit for later, and no debt either. */
-    for (uint64_t i = 200; i < 210; i++)
-        add(&w, third, i);
-    assert_int_equal(next(&w), 200);
-    assert_int_equal(next(&w), 200);
-    assert_int_equal(next(&w), 201);
-    assert_int_equal(next(&w), 201);
-    for (uint32_t left = w.count; left > 0; left--)
-        (void)next(&w);
+    for (uint64_t i = 300; i < 310; i++)
+        add(&w, third, 2000 + i);
+    for (uint64_t i = 300; i < 310; i++) {
+        uint64_t first = next(&w), second = next(&w);
+
+        assert_int_equal(first < 2000 ? first : second, i);
+        assert_int_equal(first < 2000 ? second : first, 2000 + i);
+    }
+    for (uint64_t i = 310; i < 500; i++)
+        assert_int_equal(next(&w), i);
     assert_null(waiting_next(&w));
 }
 
