@@ -19,12 +19,12 @@ waiting_read_new(const struct address *from, const struct read_request *request)
     read = malloc(sizeof *read + len);
     if (read == NULL)
         return NULL;
-    *read = (struct waiting_read){
-        .share = from->share,
-        .connection = from->connection,
-        .delimiter = from->delimiter,
-        .request = *request,
-    };
+    read->share = from->share;
+    read->connection = from->connection;
+    read->deadline_ms = 0;
+    read->delimiter = from->delimiter;
+    read->key[0] = '\0';
+    read->request = *request;
     memcpy(read->routing_id, from->routing_id, ROUTING_ID_LEN);
     if (from->principal != NULL)
         memcpy(read->key, principal_key(from->principal), sizeof read->key);
