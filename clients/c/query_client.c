@@ -6,7 +6,6 @@
 #include "base/log.h"
 
 #define RESEND_MS 1000u
-#define BUSY_MS 50
 #define BACKOFF_MIN_MS 50u
 #define BACKOFF_MAX_MS 1000u
 #define QUEUE_MAX 16u
@@ -114,6 +113,13 @@ begin_call(struct query_client *c)
         peer_reconnect(&c->peer);
 }
 
+/* The back-off after this one. */
+static uint64_t
+longer(uint64_t backoff)
+{
+    return backoff < BACKOFF_MAX_MS / 2 ? 2 * backoff : BACKOFF_MAX_MS;
+}
+
 static uint64_t
 earliest(uint64_t a, uint64_t b, uint64_t c)
 {
@@ -168,8 +174,7 @@ run_call(struct query_client *c, const struct call *call,
             if (rc == -EAGAIN) {
                 put_off = true;
                 resend = clock_ms() + backoff;
-                backoff =
-                    backoff < BACKOFF_MAX_MS / 2 ? 2 * backoff : BACKOFF_MAX_MS;
+                backoff = longer(backoff);
             }
             silent = clock_ms() + silence; /* somebody is there */
         }
@@ -215,10 +220,12 @@ query_read(struct query_client *client, struct read_request *request,
         .extra_ms = request->wait_ms,
     };
     uint64_t deadline = clock_ms() + client->deadline_ms;
+    uint64_t backoff = BACKOFF_MIN_MS;
 
-    for (;;) {
+    for (;; backoff = longer(backoff)) {
         struct message *m = &ret_result->message;
         int rc = run_call(client, &call, m, err);
+        uint64_t now;
 
         if (rc < 0)
             return rc;
@@ -235,11 +242,13 @@ query_read(struct query_client *client, struct read_request *request,
                     m->count > 1 ? (int)message_len(m, 1) : 0,
                     m->count > 1 ? (const char *)message_data(m, 1) : "");
         message_clear(m);
+        now = clock_ms();
         if ((ret_result->answer.code != ANSWER_BUSY &&
              ret_result->answer.code != ANSWER_STOPPING) ||
-            clock_ms() >= deadline)
+            now >= deadline)
             return rc;
-        (void)poll(NULL, 0, BUSY_MS); /* it will be there soon */
+        (void)poll(NULL, 0,
+                   (int)(backoff < deadline - now ? backoff : deadline - now));
     }
 }
 

@@ -141,6 +141,23 @@ def asks_again(library):
     expect(all(0.005 < g < BACKOFF_MAX + 1 for g in door.gaps()),
            f"{door.gaps()}")
 
+    # As an answer to the READ itself, which is how the publisher says it.
+    put_off = [lambda v: page(v, BUSY)] * 4 + [lambda v: page(v, STOPPING)]
+    said, door = with_door(library, "queries", [*put_off, page],
+                           {"op": "read"})
+    equal((said.get("events"), said.get("at_end")), ([], True), f"{said}")
+    gaps = door.gaps()
+    equal(len(gaps), 5, "pauses of a read")
+    expect(all(0.04 < g < BACKOFF_MAX + 1 for g in gaps), f"{gaps}")
+    expect(gaps[4] > 4 * gaps[0], f"the back-off does not grow: {gaps}")
+    began = time.monotonic()
+    said, door = with_door(library, "queries", [put_off[0]], {"op": "read"},
+                           ["deadline_ms=1000"])
+    took = time.monotonic() - began
+    equal(said.get("error"), "busy", f"{said}; at the deadline")
+    expect(3 < len(door.came) < 9, f"{len(door.came)} tries in 1 s")
+    expect(took < 3, f"{took:.1f} s for a deadline of 1 s")
+
 
 def other_counts(values):
     """An outcome with more versions than there are."""

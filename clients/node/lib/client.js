@@ -14,11 +14,10 @@ import {
     appendError,
 } from "./errors.js";
 import { Commands, Requests } from "./peer.js";
-import { CLOSED } from "./session.js";
+import { Backoff, CLOSED } from "./session.js";
 import * as wire from "./wire.js";
 
 const WAIT_STEP_MS = 10000; // of one request, so that a lost answer is noticed
-const BUSY_MS = 50;
 const DEADLINE_MAX_MS = 86400000;
 const WINDOW_MAX = 16384;
 
@@ -158,7 +157,9 @@ export class Client {
 
     /** One page of events. */
     async page(query = {}, { waitMs = 0, signal = undefined } = {}) {
-        const deadline = performance.now() + this.#options.deadlineMs;
+        const backoff = new Backoff(
+            performance.now() + this.#options.deadlineMs,
+        );
         for (;;) {
             const number = ++this.#number;
             const { code, text, page } = wire.decodeEvents(
@@ -175,13 +176,14 @@ export class Client {
             if (code === "damaged") {
                 throw new DamagedError(text);
             }
+            const pause = backoff.next(performance.now());
             if (
                 (code !== "busy" && code !== "stopping") ||
-                performance.now() >= deadline
+                pause === undefined
             ) {
                 throw new RefusedError(code, text);
             }
-            await sleep(BUSY_MS); // it will be there soon
+            await sleep(pause);
         }
     }
 

@@ -14,6 +14,26 @@ const LATE = "no answer until the deadline";
 
 export const CLOSED = "the client has been closed";
 
+/** How long to wait until something that was put off is asked again, at most
+ * until its deadline; undefined: it has passed. */
+export class Backoff {
+    #deadline;
+    #next = BACKOFF_MIN_MS;
+
+    constructor(deadline) {
+        this.#deadline = deadline;
+    }
+
+    next(now) {
+        if (now >= this.#deadline) {
+            return undefined;
+        }
+        const pause = Math.min(this.#next, this.#deadline - now);
+        this.#next = Math.min(2 * this.#next, BACKOFF_MAX_MS);
+        return pause;
+    }
+}
+
 /** What can become of a connection. */
 export const CONNECTED = "connected";
 export const DISCONNECTED = "disconnected"; // what was on its way may be lost

@@ -19,7 +19,8 @@ from .errors import (CairnError, ClosedError, DamagedError, RefusedError,
                      append_error)
 from .model import Command, Event, Outcome, Page, Projection, Query
 from .peer import Options, Peer
-from .session import CLOSED, AppendSession, Call, News, answered_by
+from .session import (CLOSED, AppendSession, Backoff, Call, News,
+                      answered_by)
 
 
 class _Peer(Peer):
@@ -279,7 +280,7 @@ class AsyncClient:
 
     async def page(self, query: Query, wait: float = 0.0) -> Page:
         """One page of events; waits so many seconds for its first event."""
-        deadline = time.monotonic() + self.options.deadline
+        backoff = Backoff(time.monotonic() + self.options.deadline)
         while True:
             number = self._next()
             frames = await self._ask("queries", number, wire.encode_read(
@@ -289,10 +290,10 @@ class AsyncClient:
                 return answer.page
             if answer.code == "damaged":
                 raise DamagedError(answer.text)
-            if answer.code not in ("busy", "stopping") or \
-                    time.monotonic() >= deadline:
+            pause = backoff.next(time.monotonic())
+            if answer.code not in ("busy", "stopping") or pause is None:
                 raise RefusedError(answer.code, answer.text)
-            await asyncio.sleep(0.05)  # it will be there soon
+            await asyncio.sleep(pause)
 
     async def read(self, query: Query | None = None) -> AsyncIterator[Event]:
         """Every event up to the present end, page by page."""

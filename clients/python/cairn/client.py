@@ -18,7 +18,8 @@ from .errors import (CairnError, ClosedError, DamagedError,
                      append_error)
 from .model import Command, Event, Outcome, Page, Projection, Query
 from .peer import Options, Peer
-from .session import CLOSED, AppendSession, Call, News, answered_by
+from .session import (CLOSED, AppendSession, Backoff, Call, News,
+                      answered_by)
 
 WAIT_STEP = 10.0  # of one request, so that a lost answer is soon noticed
 
@@ -190,7 +191,7 @@ class Client:
 
     def page(self, query: Query, wait: float = 0.0) -> Page:
         """One page of events; waits so many seconds for its first event."""
-        deadline = time.monotonic() + self.options.deadline
+        backoff = Backoff(time.monotonic() + self.options.deadline)
         while True:
             number = self._next()
             frames = self._ask("queries", number, wire.encode_read(
@@ -200,10 +201,10 @@ class Client:
                 return answer.page
             if answer.code == "damaged":
                 raise DamagedError(answer.text)
-            if answer.code not in ("busy", "stopping") or \
-                    time.monotonic() >= deadline:
+            pause = backoff.next(time.monotonic())
+            if answer.code not in ("busy", "stopping") or pause is None:
                 raise RefusedError(answer.code, answer.text)
-            time.sleep(0.05)  # it will be there soon
+            time.sleep(pause)
 
     def read(self, query: Query | None = None) -> Iterator[Event]:
         """Every event up to the present end, page by page."""

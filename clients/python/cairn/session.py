@@ -26,6 +26,22 @@ AGAIN = ("busy", "unknown", "stopping")
 CLOSED = "the client has been closed"
 
 
+class Backoff:
+    """How long to wait until something that was put off is asked again, at
+    most until its deadline; None: it has passed."""
+
+    def __init__(self, deadline: float) -> None:
+        self._deadline = deadline
+        self._next = BACKOFF_MIN
+
+    def next(self, now: float) -> float | None:
+        if now >= self._deadline:
+            return None
+        pause = min(self._next, self._deadline - now)
+        self._next = min(2 * self._next, BACKOFF_MAX)
+        return pause
+
+
 class News(enum.Enum):
     """What can become of a connection."""
 
