@@ -109,6 +109,7 @@ a_key_is_one_client_over_all_its_connections(void **state)
         add(&w, other, 100 + i);
     assert_int_equal(share.reads, 10);
     assert_int_equal(share.polls, 0);
+    assert_false(share_is_empty(&share)); /* it stays if the key goes */
     assert_int_equal(waiting_of(&w, 2), 5);
     for (uint64_t i = 0; i < 10; i++) {
         assert_int_equal(next(&w), i); /* in order */
