@@ -11,8 +11,9 @@
 
 #define MESSAGES_PER_TURN 64
 #define READS_PER_TURN 64
-#define TURN_MS 20u /* of requests: then other things are due as well */
-#define TICK_MS 50u /* deadlines of polls, and missed doorbells */
+#define TURN_MS 20u     /* of requests: then other things are due as well */
+#define TICK_MS 50u     /* deadlines of polls, and missed doorbells */
+#define LISTEN_MS 1000u /* to the doorbell, after the last one who waited */
 #define WAITING_LOG_MS 5000u
 #define LIVE_EVENTS_PER_TURN 4096u
 #define LIVE_UNREAD_MAX 64u  /* libzmq takes in all that is there at once */
@@ -274,6 +275,27 @@ look_at_watermark(struct publisher *p)
     p->live_from = watermark + 1;
 }
 
+/*
+ * Hears the doorbell while somebody waits for news, and a while longer: else
+ * each group would wake this process for nothing.  What becomes durable before
+ * the writer knows that it is heard again, a tick finds.
+ */
+static void
+listen_if_awaited(struct publisher *p)
+{
+    uint64_t now = clock_ms();
+    bool listen;
+
+    if (p->topics > 0 || p->polls.count > 0)
+        p->listen_until_ms = now + LISTEN_MS;
+    listen = now < p->listen_until_ms;
+    if (listen == p->listening)
+        return;
+    p->listening = listen;
+    (void)zmq_setsockopt(p->doorbell.handle,
+                         listen ? ZMQ_SUBSCRIBE : ZMQ_UNSUBSCRIBE, "", 0);
+}
+
 /* ---- the loop ---------------------------------------------------------- */
 
 static int
@@ -297,6 +319,7 @@ on_live(zloop_t *loop, zsock_t *reader, void *arg)
     (void)loop;
     (void)reader;
     take_subscriptions(arg);
+    listen_if_awaited(arg);
     return 0;
 }
 
@@ -311,6 +334,7 @@ on_tick(zloop_t *loop, int timer, void *arg)
     look_at_watermark(p);
     reads_look_at_polls(p, false);
     waiting_drop_gone(&p->reads, &p->door.peers);
+    listen_if_awaited(p);
     return 0;
 }
 
@@ -413,6 +437,7 @@ serve(struct publisher *p, zloop_t *loop)
         if (!reads_answer_next(p) || clock_ms() >= until)
             break;
     }
+    listen_if_awaited(p);
     /* Nobody else wakes us for what is left if nothing more comes. */
     if (p->reads.count > 0 && !p->coming_back)
         p->coming_back = zloop_timer(loop, 0, 1, on_reads_left, p) >= 0;
@@ -481,7 +506,6 @@ open_sockets(struct publisher *p, const struct conf *conf, struct err *err)
         rc = sock_open(&p->doorbell, &doorbell, err);
     if (rc < 0)
         return rc;
-    (void)zmq_setsockopt(p->doorbell.handle, ZMQ_SUBSCRIBE, "", 0);
     return sock_connect(&p->doorbell, conf_text(conf, "doorbell.endpoint"),
                         err);
 }

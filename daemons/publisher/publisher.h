@@ -4,8 +4,8 @@
  *
  * Requests are stateless: a client pulls, so a slow one hurts nobody.  A READ
  * waits for its turn; a long poll then waits until the watermark brings
- * something for it, see waiting.h.  The live
- * endpoint (XPUB, topic = stream) is for those who may miss something.
+ * something for it, see waiting.h.  The live endpoint (XPUB, topic = stream) is
+ * for those who may miss something.
  */
 #ifndef CAIRN_PUBLISHER_PUBLISHER_H
 #define CAIRN_PUBLISHER_PUBLISHER_H
@@ -28,6 +28,8 @@ struct publisher {
     struct peers live_peers;
     bool live_full;       /* who comes now is told so */
     struct sock doorbell; /* SUB */
+    bool listening;       /* to it */
+    uint64_t listen_until_ms;
     uint64_t watermark;   /* the last one that was acted upon */
     bool read_only;       /* the writer refuses the log */
     struct waiting reads; /* for their turn */

@@ -9,9 +9,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
-from system import Pipeline, equal, expect, run, wait_until
+# pylint: disable=wrong-import-position
+import peer  # noqa: E402
+import zmq  # noqa: E402
+import wire  # noqa: E402
+from system import Pipeline, equal, expect, run, wait_until  # noqa: E402
 
 
 pipeline = Pipeline()
@@ -58,6 +63,53 @@ def alone_a_command_costs_two_messages_and_one_sync():
     equal(spent["syncs"], found["commits"], "syncs")
     equal(spent["messages"], 2 * found["commits"], "messages")
     equal(spent["repeated"], 0, "commands that were sent again")
+
+
+def times_woken(pid):
+    """How often its threads have slept and been woken, in all."""
+    count = 0
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/status", encoding="ascii") as file:
+            for line in file:
+                if line.startswith("voluntary_ctxt_switches:"):
+                    count += int(line.split()[1])
+    return count
+
+
+def wait_for_news(client, how):
+    """Keeps the publisher waiting for what does not come."""
+    if how == "a poll":
+        client.socket.send_multipart(wire.read(
+            request=1, wait_ms=60000, start=1,
+            selectors=[("s", "a-stream-without-events")]))
+    elif how == "a subscriber":
+        live = zmq.Context.instance().socket(zmq.SUB)
+        live.linger = 0
+        live.connect("ipc://" + pipeline.path("run", "live"))
+        live.subscribe("a-stream-without-events")
+        return live
+    return None
+
+
+def the_publisher_sleeps_while_nobody_waits_for_news():
+    """It hears the doorbell as long as somebody does, and not much longer."""
+    pid = pipeline.pid("publisher")
+    for who in ("nobody", "a poll", "nobody", "a subscriber", "nobody"):
+        client = peer.local(pipeline, "queries")
+        live = wait_for_news(client, who)
+        equal(client.ping(), "PONG", "the publisher is there")
+        time.sleep(1.2)  # for longer than it hears what nobody waits for
+        before, slept = counters(), times_woken(pid)
+        bench("append", "--outstanding", "1")
+        woken, groups = times_woken(pid) - slept, since(before)["groups"]
+        client.close()
+        if live is not None:
+            live.close()
+        print(f"publisher woken {woken} times in {groups} groups for {who}")
+        if who == "nobody":
+            expect(woken * 2 < groups, "it listens for nobody")
+        else:
+            expect(woken * 2 > groups, f"it does not listen for {who}")
 
 
 def bench_stores_only_in_streams_of_its_own_and_says_so():
@@ -129,6 +181,7 @@ try:
     pipeline.up()
     run([under_load_a_message_carries_many_commands,
          alone_a_command_costs_two_messages_and_one_sync,
+         the_publisher_sleeps_while_nobody_waits_for_news,
          bench_stores_only_in_streams_of_its_own_and_says_so,
          an_interrupt_ends_bench_early_with_what_it_has,
          what_is_out_of_bounds_is_refused,
