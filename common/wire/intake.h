@@ -4,9 +4,11 @@
  *
  * libzmq accepts whoever comes and reads whatever they send, as fast as the
  * machine can, while we look at descriptors and memory now and then.  The
- * dynamic linker looks into the program before libc, so the two calls that it
- * makes for that, accept4() and recv(), are ours.  They hold for the whole
- * process; without the limits below they are those of libc.
+ * dynamic linker looks into the program before it looks into libraries, so the
+ * two calls that libzmq makes for that, accept4() and recv(), are ours.  They
+ * hold for the whole process; without the limits below they are those of libc.
+ * The third is crypto_box_open(), by which a client over CURVE says of itself
+ * what it likes: but not a routing id that looks like one of libzmq's own.
  *
  * Threads: any.
  */

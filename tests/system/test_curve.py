@@ -273,6 +273,26 @@ def a_key_cannot_pretend_another():
             connection.close()
 
 
+def a_forged_routing_id_names_nothing():
+    """What looks like one of libzmq's own is as if it were not said: several
+    may say the same.  Any other that a client has chosen is denied."""
+    with Shop() as s:
+        p = s.pipeline
+        for endpoint in (p.commands, p.queries):
+            said = [(b"Identity", b"\0abcd")]
+            several = [Curve(endpoint, p.server, s.shop, said)
+                       for _ in range(3)]
+            for connection in several * 2:
+                answer = connection.ask([wire.header("PING", 1)])
+                equal(wire.kind_of(answer[0]), "PONG", "each of them")
+            named = Curve(endpoint, p.server, s.shop, [(b"Identity", b"me")])
+            answer = named.ask([wire.header("PING", 1)])
+            equal(wire.kind_of(answer[0]), "REFUSED", "a name")
+            equal(wire.fields("REFUSED", answer[0]), [5], "denied")
+            for connection in (*several, named):
+                connection.close()
+
+
 def a_bad_frame_ends_its_connection():
     """Over CURVE as well, where libzmq may forget to, and keep it for ever."""
     with Shop() as s:
@@ -466,6 +486,7 @@ run([the_command_works_over_tcp,
      denials_are_logged_once_per_key,
      who_comes_over_ipc_cannot_pretend_a_key,
      a_key_cannot_pretend_another,
+     a_forged_routing_id_names_nothing,
      a_bad_frame_ends_its_connection,
      rights_change_on_sighup_and_no_connection_is_lost,
      what_is_not_safe_does_not_start,
