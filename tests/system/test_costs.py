@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: MPL-2.0
 """What a command costs in the running daemons, counted and not timed; and the
 commands that measure."""
