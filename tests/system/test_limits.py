@@ -382,6 +382,16 @@ def a_read_has_its_turn_beside_a_flood():
         expect(rounds / 2 < served < 3 * rounds, f"{served} to {rounds}")
 
 
+def many_wait(slow, client):
+    """Whether most of 500 that were asked do; asks again if this process was
+    too slow for that."""
+    codes = [code for _, code, _ in told_until_pong(client)]
+    if codes.count("accepted") < 250:
+        return True
+    slow.ask(client, range(500))
+    return False
+
+
 def processor_time(pid):
     """Seconds that a process has had."""
     with open(f"/proc/{pid}/stat", encoding="ascii") as file:
@@ -396,7 +406,7 @@ def reads_of_who_has_gone_are_dropped():
             client = slow.come()
             equal(client.ping(), "PONG", "connected")
             slow.ask(client, range(500))
-            expect(len(told_until_pong(client)) < 250, "most of them wait")
+            wait_until(lambda c=client: many_wait(slow, c), "reads to wait")
             slow.clients.pop().close()
         time.sleep(0.2)
         before = processor_time(slow.p.pid("publisher"))
