@@ -7,8 +7,8 @@
  * dynamic linker looks into the program before it looks into libraries, so the
  * two calls that libzmq makes for that, accept4() and recv(), are ours.  They
  * hold for the whole process; without the limits below they are those of libc.
- * The third is crypto_box_open(), by which a client over CURVE says of itself
- * what it likes: but not a routing id that looks like one of libzmq's own.
+ * So is crypto_box_open(), with which it opens what a client over CURVE says of
+ * itself: a routing id that looks like one of libzmq's own is not heard.
  *
  * Threads: any.
  */

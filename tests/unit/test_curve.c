@@ -12,6 +12,12 @@
 #include "wire/intake.h"
 #include "wire/zap.h"
 
+static const struct sock_options server_options = {
+    .type = ZMQ_ROUTER,
+    .queue_max = 10,
+    .frame_max = 1024,
+};
+
 static bool
 nobody(void *arg, const char *key)
 {
@@ -32,11 +38,6 @@ everybody(void *arg, const char *key)
 static int
 self_test(zap_fn *may_connect, bool enforce, struct err *err)
 {
-    const struct sock_options options = {
-        .type = ZMQ_ROUTER,
-        .queue_max = 10,
-        .frame_max = 1024,
-    };
     struct sock server;
     struct curve_key key;
     struct zap zap;
@@ -45,7 +46,7 @@ self_test(zap_fn *may_connect, bool enforce, struct err *err)
     assert_int_equal(curve_key_new(&key, err), 0);
     if (may_connect != NULL)
         assert_int_equal(zap_open(&zap, may_connect, &asked, err), 0);
-    assert_int_equal(sock_open(&server, &options, err), 0);
+    assert_int_equal(sock_open(&server, &server_options, err), 0);
     assert_int_equal(curve_serve(&server, &key, err), 0);
     if (!enforce)
         assert_int_equal(zmq_setsockopt(server.handle, 93, &zero, sizeof zero),
@@ -104,16 +105,11 @@ option_93_alone_refuses_if_there_is_no_handler(void **state)
 static void
 tcp_without_curve_is_refused_both_ways(void **state)
 {
-    const struct sock_options options = {
-        .type = ZMQ_ROUTER,
-        .queue_max = 10,
-        .frame_max = 1024,
-    };
     struct sock sock;
     struct err err;
 
     (void)state;
-    assert_int_equal(sock_open(&sock, &options, &err), 0);
+    assert_int_equal(sock_open(&sock, &server_options, &err), 0);
     assert_int_equal(sock_bind(&sock, "tcp://127.0.0.1:*", &err),
                      -CAIRN_ECONFIG);
     assert_non_null(strstr(err.text, "only with CURVE"));
@@ -169,11 +165,6 @@ come(struct sock *server, const struct curve_key *key, struct zap *zap,
 static void
 who_takes_the_number_of_another_has_its_own(void **state)
 {
-    const struct sock_options options = {
-        .type = ZMQ_ROUTER,
-        .queue_max = 10,
-        .frame_max = 1024,
-    };
     struct sock server, clients[4];
     struct curve_key key;
     uint32_t first, taken;
@@ -185,7 +176,7 @@ who_takes_the_number_of_another_has_its_own(void **state)
     assert_true(intake_left() > 0); /* links what is ours of libzmq's calls */
     assert_int_equal(curve_key_new(&key, &err), 0);
     assert_int_equal(zap_open(&zap, everybody, NULL, &err), 0);
-    assert_int_equal(sock_open(&server, &options, &err), 0);
+    assert_int_equal(sock_open(&server, &server_options, &err), 0);
     assert_int_equal(curve_serve(&server, &key, &err), 0);
     assert_int_equal(sock_bind(&server, "tcp://127.0.0.1:*", &err), 0);
     first = come(&server, &key, &zap, NULL, &clients[0]);
