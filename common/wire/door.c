@@ -302,7 +302,8 @@ door_open(struct door *door, const struct conf *conf,
     door->frame_max = o->frame_max;
     door->memory_max = conf_number(conf, "memory.max");
     door->excess.every_ms = door->relief.every_ms = door->strangers.every_ms =
-        door->cut.every_ms = LOG_MS;
+        door->cut.every_ms = door->unread.every_ms = door->foreign.every_ms =
+            LOG_MS;
     door->statm_fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
     if (rc == 0 && door->statm_fd < 0)
         rc = err_sys(err, -errno, "/proc/self/statm");
@@ -422,6 +423,20 @@ tell_excess(struct door *door)
 }
 
 static void
+tell_strangers(struct door *door)
+{
+    uint64_t suppressed, count = intake_strangers();
+
+    if (count == door->foreign_told ||
+        !log_limited(&door->foreign, &suppressed))
+        return;
+    log_warn("%" PRIu64 " connections did not begin as ZeroMQ's do (ZMTP 3; "
+             "CURVE over tcp, NULL over ipc): they were told so and closed",
+             count - door->foreign_told);
+    door->foreign_told = count;
+}
+
+static void
 tell_cut(struct door *door)
 {
     uint64_t suppressed;
@@ -448,6 +463,7 @@ look(struct door *door, uint64_t now)
     }
     tell_excess(door);
     tell_cut(door);
+    tell_strangers(door);
     watch_memory(door);
 }
 
@@ -458,6 +474,10 @@ door_watch(struct door *door)
 }
 
 /* ---- messages ---------------------------------------------------------- */
+
+static const char too_long[] =
+    "a frame is longer than may be read (64 MiB): it was not, nor is anything "
+    "behind it, and the connection is closed";
 
 /* Whether the message came in through ipc. */
 static bool
@@ -494,17 +514,37 @@ identify(struct door *door, zmq_msg_t *frame, struct address *from)
     return "this key has no rights here any more";
 }
 
-/* Also counts what has come. */
+/* Whether a frame is too long, and what its client said how long it would be if
+ * it was not read for that; else 0.  Also counts what has come. */
 static bool
-is_too_large(struct door *door, const struct message *message)
+is_too_large(struct door *door, struct message *message, uint64_t *ret_unread)
 {
     bool found = false;
 
+    *ret_unread = 0;
     for (int i = 0; i < message->count; i++) {
-        door->unlooked += message_len(message, i);
-        found |= message_len(message, i) > door->frame_max;
+        size_t len = message_len(message, i);
+
+        door->unlooked += len;
+        found |= len > door->frame_max ||
+            intake_is_mark(message_data(message, i), len, ret_unread);
     }
     return found;
+}
+
+/* After a frame that was not read, nothing of its connection is. */
+static void
+end_unread(struct door *door, const struct address *from, uint64_t len,
+           uint64_t now)
+{
+    uint64_t suppressed;
+
+    peers_end(&door->peers, from->connection, too_long, now);
+    if (log_limited(&door->unread, &suppressed))
+        log_warn("too large: a client has sent a frame of %" PRIu64
+                 " bytes, and more than %" PRIu64 " are not read; it was told "
+                 "so and closed (%" PRIu64 " more since the last such line)",
+                 len, FRAME_LEN_READ, suppressed);
 }
 
 /* NULL, or why a message is refused, with the code in *ret_code. */
@@ -514,16 +554,22 @@ judge(struct door *door, struct message *message, int at, struct address *from,
 {
     zmq_msg_t *frame = &message->frames[message->count > at ? at : 1];
     const char *fault = identify(door, frame, from);
-    bool too_large = is_too_large(door, message);
+    uint64_t unread;
+    bool too_large = is_too_large(door, message, &unread);
 
     /* It may have only just come, with the descriptor of one that has gone:
      * both were told before its message. */
     peers_update(&door->peers, now);
     from->peers = &door->peers;
     from->connection = peers_of(&door->peers, frame);
+    if (unread > 0)
+        end_unread(door, from, unread, now);
     *ret_code = ANSWER_DENIED;
     if (fault != NULL)
         return fault;
+    *ret_code = ANSWER_TOO_LARGE;
+    if (unread > 0)
+        return too_long;
     *ret_code = ANSWER_BUSY;
     fault = peers_hear(&door->peers, from->connection, from->share, now);
     if (fault != NULL) {

@@ -78,7 +78,8 @@ struct door {
     bool full;               /* it was above the limit then */
     uint64_t refused_told;   /* connections in excess, in the log */
     uint64_t cut_told;       /* clients that did not read, likewise */
-    struct log_limit excess, relief, strangers, cut;
+    uint64_t foreign_told;   /* those that do not speak ZMTP, likewise */
+    struct log_limit excess, relief, strangers, cut, unread, foreign;
     struct log_limit *known; /* by rights_index() */
     struct share **shares;   /* likewise */
     struct share **former;   /* of keys that were taken out, until empty */

@@ -1,20 +1,23 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * intake - what comes in is bounded before libzmq has it.
+ * intake - what comes in is bounded and looked at before libzmq has it.
  *
  * libzmq accepts whoever comes and reads whatever they send, as fast as the
- * machine can, while we look at descriptors and memory now and then.  The
- * dynamic linker looks into the program before it looks into libraries, so the
- * two calls that libzmq makes for that, accept4() and recv(), are ours.  They
- * hold for the whole process; without the limits below they are those of libc.
- * So is crypto_box_open(), with which it opens what a client over CURVE says of
- * itself: a routing id that looks like one of libzmq's own is not heard.
+ * machine can, while we look at descriptors and memory now and then.  It closes
+ * without a word what it will not read, and takes from clients the names by
+ * which it knows connections.  The dynamic linker looks into the program before
+ * it looks into libraries, so what libzmq calls for that is ours: accept4(),
+ * connect() and recv(), and of libsodium crypto_box_open() and
+ * crypto_box_open_easy_afternm().  They hold for the whole process; without the
+ * limits below they are those of the libraries.
  *
  * Threads: any.
  */
 #ifndef CAIRN_WIRE_INTAKE_H
 #define CAIRN_WIRE_INTAKE_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /*
@@ -31,5 +34,25 @@ void intake_allow(int64_t bytes);
 
 /* Bytes that may still come in; less than 0: a little more has. */
 int64_t intake_left(void);
+
+/*
+ * From now on the streams of those who come are read along (zmtp.h):
+ *
+ * - what is no greeting is told so in words, and is the end of its connection;
+ * - clients cannot name their connections: libzmq numbers them all;
+ * - in the place of a frame of more than frame_max bytes comes a mark, the last
+ *   frame of its message.  Nothing behind it is read: who answers the message
+ *   ends the connection.
+ *
+ * For as many descriptors as may be open now (RLIMIT_NOFILE); -ENOMEM, also if
+ * that was less in an earlier call.
+ */
+int intake_read_along(uint64_t frame_max);
+
+/* Whether a frame is such a mark, and how long the frame was to be. */
+bool intake_is_mark(const void *data, size_t len, uint64_t *ret_len);
+
+/* How many were told so far that they do not speak as one does here. */
+uint64_t intake_strangers(void);
 
 #endif

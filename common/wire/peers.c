@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include "wire/intake.h"
+#include "wire/protocol.h"
 
 #define NO_PEER UINT32_MAX
 
@@ -73,11 +74,10 @@ peers_open(struct peers *peers, struct sock *sock,
         peers->count_max =
             ((uint32_t)limit.rlim_cur - DESCRIPTORS_RESERVED) / o->sockets;
     }
-    intake_limit_descriptors((long)limit.rlim_cur - (long)DESCRIPTORS_OWN);
-    peers->room =
-        limit.rlim_cur < (1u << 24) ? (uint32_t)limit.rlim_cur : 1u << 24;
+    peers->room = (uint32_t)(limit.rlim_cur < wanted ? limit.rlim_cur : wanted);
+    intake_limit_descriptors((long)peers->room - (long)DESCRIPTORS_OWN);
     peers->by_fd = calloc(peers->room, sizeof *peers->by_fd);
-    if (peers->by_fd == NULL)
+    if (peers->by_fd == NULL || intake_read_along(FRAME_LEN_READ) < 0)
         return err_sys(err, -ENOMEM, "connections");
     if (zmq_setsockopt(sock->handle, ZMQ_HANDSHAKE_IVL, &handshake_ms,
                        sizeof handshake_ms) != 0)
@@ -188,7 +188,6 @@ put_in_excess(struct peers *peers, struct peer *peer, const char *why,
     leave_state(peers, peer);
     peer->state = PEER_EXCESS;
     peer->why = why;
-    peers->refused++;
     peers->excess_count++;
     peer->excess_until = rough(now_ms + EXCESS_MS);
 }
@@ -219,6 +218,7 @@ make_way(struct peers *peers, uint64_t now_ms)
 
     if (fd == NO_PEER)
         return false;
+    peers->refused++;
     put_in_excess(peers, &peers->by_fd[fd], all_taken, now_ms);
     shut(fd, &peers->by_fd[fd]);
     return true;
@@ -242,9 +242,8 @@ accept_peer(struct peers *peers, uint32_t fd, uint64_t now_ms)
             settle(peers, peer, NULL);
         return;
     }
+    peers->refused++;
     put_in_excess(peers, peer, all_taken, now_ms);
-    if (peers->excess_count > EXCESS_MAX)
-        shut(fd, peer);
 }
 
 void
@@ -310,6 +309,7 @@ peers_hear(struct peers *peers, uint64_t connection, struct share *share,
     if (peer->state == PEER_SILENT && share != NULL &&
         share_is_full(share->connections, peers->settled_count,
                       peers->count_max)) {
+        peers->refused++;
         put_in_excess(peers, peer, share_taken, now_ms);
     } else if (peer->state == PEER_SILENT) {
         leave_state(peers, peer);
@@ -325,6 +325,18 @@ peers_dismiss(struct peers *peers, const struct share *share, uint64_t now_ms)
         if (peers->by_fd[fd].share == share)
             put_in_excess(peers, &peers->by_fd[fd],
                           "this key has no rights here any more", now_ms);
+}
+
+void
+peers_end(struct peers *peers, uint64_t connection, const char *why,
+          uint64_t now_ms)
+{
+    struct peer *peer = find(peers, connection);
+
+    if (peer == NULL)
+        return;
+    put_in_excess(peers, peer, why, now_ms);
+    peer->excess_until = rough(now_ms + END_MS);
 }
 
 void

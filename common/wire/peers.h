@@ -27,7 +27,7 @@
 #include "wire/sock.h"
 
 #define EXCESS_MS 1000u
-#define EXCESS_MAX 128u /* beyond it there is no time for words */
+#define END_MS 250u /* for a last answer to arrive */
 
 /* Descriptors beyond connection_max: those in excess, those that have been
  * accepted but not yet looked at, and our own.  The last ones are never a
@@ -110,6 +110,10 @@ const char *peers_hear(struct peers *peers, uint64_t connection,
 /* Puts all connections that have places of this share in excess. */
 void peers_dismiss(struct peers *peers, const struct share *share,
                    uint64_t now_ms);
+
+/* Ends a connection whose last message is answered with `why`, in END_MS. */
+void peers_end(struct peers *peers, uint64_t connection, const char *why,
+               uint64_t now_ms);
 
 /* Shuts a connection down that does not read, if it is still there. */
 void peers_cut(struct peers *peers, uint64_t connection);

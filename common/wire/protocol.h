@@ -70,7 +70,7 @@ enum expect {
 
 /* Limits of one message, for both sides. */
 #define FRAME_LEN_MAX (UINT64_C(32) << 20)
-#define FRAME_LEN_READ (UINT64_C(64) << 20) /* longer: no answer, closed */
+#define FRAME_LEN_READ (UINT64_C(64) << 20) /* longer: answered, closed */
 #define COMMANDS_PER_MESSAGE_MAX 4096u
 #define EVENTS_PER_MESSAGE_MAX 65536u
 #define CHECKS_PER_MESSAGE_MAX 65536u

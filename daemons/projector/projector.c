@@ -579,6 +579,8 @@ open_sockets(struct projector *p, struct err *err)
     };
     int rc = sock_open(&p->control, &control, err);
 
+    if (rc == 0 && intake_read_along(UINT64_MAX) < 0) /* no names */
+        rc = err_sys(err, -ENOMEM, "connections");
     if (rc == 0)
         rc =
             sock_bind(&p->control, conf_text(p->conf, "control.endpoint"), err);

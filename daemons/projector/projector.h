@@ -17,6 +17,7 @@
 #include "projector/source.h"
 #include "wire/front.h"
 #include "wire/hop.h"
+#include "wire/intake.h"
 #include "wire/projection.h"
 
 extern const struct conf_key projector_keys[];

@@ -350,6 +350,22 @@ seed_texts(void)
              (struct part[]){ { texts[i], strlen(texts[i]) } }, 1);
 }
 
+/* What clients send behind their greeting: a byte and a number in front. */
+static void
+seed_streams(void)
+{
+    static const char *const names[] = { "null", "curve" };
+    static const char null[] = "\0cutcutcu\4\x29\5READY\13Socket-Type\0\0\0"
+                               "\6DEALER\10Identity\0\0\0\0\1\0\0\3abc";
+    static const char curve[] = "\1cutcutcu\4\6\5HELLO\4\11\10INITIATE\2\0\0\0"
+                                "\0\0\0\0\20\7MESSAGEabcdefgh";
+    const struct part parts[] = { { null, sizeof null - 1 },
+                                  { curve, sizeof curve - 1 } };
+
+    for (size_t i = 0; i < 2; i++)
+        seed("fuzz_zmtp", names[i], &parts[i], 1);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -366,5 +382,6 @@ main(int argc, char **argv)
     seed_image();
     seed_log();
     seed_texts();
+    seed_streams();
     return 0;
 }

@@ -273,24 +273,62 @@ def a_key_cannot_pretend_another():
             connection.close()
 
 
-def a_forged_routing_id_names_nothing():
-    """What looks like one of libzmq's own is as if it were not said: several
-    may say the same.  Any other that a client has chosen is denied."""
+def a_routing_id_names_nothing():
+    """It is as if it were not said: several may say the same, also one that
+    looks like libzmq's own."""
     with Shop() as s:
         p = s.pipeline
         for endpoint in (p.commands, p.queries):
-            said = [(b"Identity", b"\0abcd")]
-            several = [Curve(endpoint, p.server, s.shop, said)
-                       for _ in range(3)]
+            several = [Curve(endpoint, p.server, s.shop, [(b"Identity", name)])
+                       for name in (b"\0abcd", b"me") for _ in range(3)]
             for connection in several * 2:
                 answer = connection.ask([wire.header("PING", 1)])
                 equal(wire.kind_of(answer[0]), "PONG", "each of them")
-            named = Curve(endpoint, p.server, s.shop, [(b"Identity", b"me")])
-            answer = named.ask([wire.header("PING", 1)])
-            equal(wire.kind_of(answer[0]), "REFUSED", "a name")
-            equal(wire.fields("REFUSED", answer[0]), [5], "denied")
-            for connection in (*several, named):
+            for connection in several:
                 connection.close()
+
+
+def a_frame_beyond_all_limits_is_answered():
+    """Over CURVE it can be judged by the length that it says of itself."""
+    with Shop() as s:
+        p = s.pipeline
+        for who, endpoint in (("gateway", p.commands),
+                              ("publisher", p.queries)):
+            for cut in (0, 1, 5, 9, 12, 40, 9000):
+                connection = Curve(endpoint, p.server, s.shop)
+                connection.ask([wire.header("PING", 1)])
+                begin = connection.message([b"", wire.header("PING", 1)])
+                data = begin[:-2 - 8 - 8 - 16 - 1 -
+                             len(wire.header("PING", 1))] + \
+                    b"\x02" + (1 << 40).to_bytes(8, "big") + \
+                    b"\x07MESSAGE" + os.urandom(20000)
+                head = len(data) - 20000 - 8 - 9
+                connection.stream.sendall(data[:head + cut])
+                time.sleep(0.01)
+                connection.stream.sendall(data[head + cut:])
+                answer = connection.answer()
+                equal(answer[0], b"", "the empty frame in front")
+                equal(wire.kind_of(answer[1]), "REFUSED", cut)
+                equal(wire.fields("REFUSED", answer[1]), [4], "too large")
+                expect(b"may be read (64 MiB)" in answer[2], answer[2])
+                # Nothing behind it is heard.
+                connection.stream.sendall(
+                    connection.message([wire.header("PING", 1)]))
+                equal(receive(connection.stream, 1), b"", "the end")
+                connection.close()
+            # A mark is a secret: who makes one up has a bad frame.
+            connection = Curve(endpoint, p.server, s.shop)
+            connection.stream.sendall(frame(
+                b"\x07MESSAGE" + b"\xff" * 8 + bytes(17) + b"X" * 40))
+            equal(receive(connection.stream, 1), b"", "hung up on")
+            connection.close()
+            client = s.commands(s.shop) if who == "gateway" else \
+                s.queries(s.shop)
+            answer = client.ask([b"x" * (65 << 20)])
+            equal(wire.fields("REFUSED", answer[0]), [4], "a ZeroMQ client")
+            wait_until(lambda c=client: c.socket.send_multipart(
+                [wire.header("PING", 1)]) or c.socket.poll(50),
+                       "it to connect again")
 
 
 def a_bad_frame_ends_its_connection():
@@ -486,7 +524,8 @@ run([the_command_works_over_tcp,
      denials_are_logged_once_per_key,
      who_comes_over_ipc_cannot_pretend_a_key,
      a_key_cannot_pretend_another,
-     a_forged_routing_id_names_nothing,
+     a_routing_id_names_nothing,
+     a_frame_beyond_all_limits_is_answered,
      a_bad_frame_ends_its_connection,
      rights_change_on_sighup_and_no_connection_is_lost,
      what_is_not_safe_does_not_start,

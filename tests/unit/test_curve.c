@@ -222,7 +222,7 @@ open_initiate(uint8_t *said, size_t len)
 }
 
 static void
-only_forged_names_are_taken_away(void **state)
+names_are_taken_away(void **state)
 {
     /* The NUL behind the last one is its value. */
     static const char said[] = "\013Socket-Type\0\0\0\006DEALER"
@@ -231,8 +231,7 @@ only_forged_names_are_taken_away(void **state)
                                "\010Identity\0\0\0\0"
                                "\007User-Id\0\0\0\011\010Identity"
                                "\010Identity\0\0\0\001";
-    const size_t first = 1 + 11 + 4 + 6 + 1; /* names of those */
-    const size_t last = sizeof said - 1 - 4 - 8;
+    static const size_t names[] = { 23, 38, 53, 87 };
 
     (void)state;
     assert_true(intake_left() > 0);
@@ -241,10 +240,9 @@ only_forged_names_are_taken_away(void **state)
 
         memcpy(at, said, len);
         memcpy(expected, said, len);
-        if (len >= first + 8 + 4 + 2)
-            memcpy(expected + first, "X-Forged", 8);
-        if (len == sizeof said)
-            memcpy(expected + last, "X-Forged", 8);
+        for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+            if (len >= names[i] + 8 + 4)
+                expected[names[i]] = 'X';
         open_initiate(at, len);
         assert_memory_equal(at, expected, len);
         free(at);
@@ -262,7 +260,7 @@ main(void)
         cmocka_unit_test(option_93_alone_refuses_if_there_is_no_handler),
         cmocka_unit_test(tcp_without_curve_is_refused_both_ways),
         cmocka_unit_test(who_takes_the_number_of_another_has_its_own),
-        cmocka_unit_test(only_forged_names_are_taken_away),
+        cmocka_unit_test(names_are_taken_away),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
