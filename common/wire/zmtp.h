@@ -31,8 +31,8 @@ enum zmtp_fault {
 
 /* A stream of one peer. */
 struct zmtp {
-    uint64_t left;      /* bytes to come of the greeting, or of a body */
-    uint32_t value_len; /* of the property that is read */
+    uint64_t left;       /* bytes to come of the greeting, or of a body */
+    uint32_t value_len;  /* of the property that is read */
     uint8_t part, ready; /* what `left` belongs to; how far READY is read */
     uint8_t at;          /* in a name, or in a length, of READY */
     uint8_t name_len;

@@ -10,9 +10,9 @@
 #define FRAME_MAX 1000u
 
 /* The greeting with a mechanism of 5 letters at most. */
-#define GREETING(mechanism, zeros)                                             \
-    "\xff\0\0\0\0\0\0\0\1\x7f\3\1" mechanism zeros                             \
-    "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"                                           \
+#define GREETING(mechanism, zeros)                 \
+    "\xff\0\0\0\0\0\0\0\1\x7f\3\1" mechanism zeros \
+    "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"               \
     "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
 #define GREETING_NULL GREETING("NULL", "\0")
 #define GREETING_CURVE GREETING("CURVE", "")
@@ -33,9 +33,13 @@ struct stream {
 };
 
 #define ALL(name, curve, sent)                                                 \
-    { name, curve, sent, NULL, sizeof(sent) - 1, sizeof(sent) - 1, ZMTP_FINE }
-#define SEEN(name, curve, sent, seen, fault)                                   \
-    { name, curve, sent, seen, sizeof(sent) - 1, sizeof(seen) - 1, fault }
+    {                                                                          \
+        name, curve, sent, NULL, sizeof(sent) - 1, sizeof(sent) - 1, ZMTP_FINE \
+    }
+#define SEEN(name, curve, sent, seen, fault)                               \
+    {                                                                      \
+        name, curve, sent, seen, sizeof(sent) - 1, sizeof(seen) - 1, fault \
+    }
 
 static const struct stream streams[] = {
     ALL("frames", false, GREETING_NULL READY "\1\0\0\3abc\1\2ab\0\0"),
@@ -70,12 +74,14 @@ static const struct stream streams[] = {
     SEEN("the second is of the handshake over CURVE", true,
          GREETING_CURVE "\4\1a\2\0\0\0\0\0\0\3\xe9", GREETING_CURVE "\4\1a",
          ZMTP_HANDSHAKE),
-    SEEN("the third is not", true, GREETING_CURVE "\4\1a\4\1b\2\0\0\0\0\0\0\3\xe9",
+    SEEN("the third is not", true,
+         GREETING_CURVE "\4\1a\4\1b\2\0\0\0\0\0\0\3\xe9",
          GREETING_CURVE "\4\1a\4\1b", ZMTP_TOO_LARGE),
-    SEEN("a head that is not whole", false, GREETING_NULL READY "\2\0\0\0\0\0\0\0",
-         GREETING_NULL READY, ZMTP_FINE),
-    SEEN("nor a short one", false, GREETING_NULL READY "\1", GREETING_NULL READY,
+    SEEN("a head that is not whole", false,
+         GREETING_NULL READY "\2\0\0\0\0\0\0\0", GREETING_NULL READY,
          ZMTP_FINE),
+    SEEN("nor a short one", false, GREETING_NULL READY "\1",
+         GREETING_NULL READY, ZMTP_FINE),
     SEEN("HTTP", false, "GET / HTTP/1.1\r\n", "", ZMTP_FOREIGN),
     SEEN("ZMTP 1", false, "\1\0\1x", "", ZMTP_FOREIGN),
     SEEN("a long frame of ZMTP 1", false, "\xff\0\0\0\0\0\0\0\3\0ab",
@@ -160,9 +166,8 @@ inside_a_body_a_buffer_is_used_to_its_end(void **state)
     zmtp_begin(&zmtp, false);
     assert_true(zmtp_is_inside(&zmtp, 64));
     assert_false(zmtp_is_inside(&zmtp, 65));
-    assert_int_equal(
-        zmtp_look(&zmtp, sent, sizeof sent - 1, FRAME_MAX, &fault),
-        sizeof sent - 1);
+    assert_int_equal(zmtp_look(&zmtp, sent, sizeof sent - 1, FRAME_MAX, &fault),
+                     sizeof sent - 1);
     assert_int_equal(fault, ZMTP_FINE);
     assert_true(zmtp_is_inside(&zmtp, 1000 - 3));
     assert_false(zmtp_is_inside(&zmtp, 1000 - 2));
