@@ -188,6 +188,7 @@ put_in_excess(struct peers *peers, struct peer *peer, const char *why,
     leave_state(peers, peer);
     peer->state = PEER_EXCESS;
     peer->why = why;
+    peer->told = false;
     peers->excess_count++;
     peer->excess_until = rough(now_ms + EXCESS_MS);
 }
@@ -315,7 +316,12 @@ peers_hear(struct peers *peers, uint64_t connection, struct share *share,
         leave_state(peers, peer);
         settle(peers, peer, share);
     }
-    return peer->state == PEER_EXCESS ? peer->why : NULL;
+    if (peer->state != PEER_EXCESS)
+        return NULL;
+    if (!peer->told) /* late or early: there is time for the answer */
+        peer->excess_until = rough(now_ms + END_MS);
+    peer->told = true;
+    return peer->why;
 }
 
 void
@@ -337,6 +343,7 @@ peers_end(struct peers *peers, uint64_t connection, const char *why,
         return;
     put_in_excess(peers, peer, why, now_ms);
     peer->excess_until = rough(now_ms + END_MS);
+    peer->told = true;
 }
 
 void

@@ -10,7 +10,7 @@
  * client connects again and asks again.
  *
  * Above `connection_max` a connection is in excess: it is told why if it sends
- * a message within EXCESS_MS, then it is shut down.  But over tcp anybody may
+ * a message within EXCESS_MS, and shut down, at the latest END_MS after that.  But over tcp anybody may
  * connect, and who has a key may as often as they like.  So a connection over
  * tcp is *silent* until its first message: before another is in excess, the
  * oldest silent one goes.  With the message it takes a place of its key's share
@@ -51,6 +51,7 @@ struct peer {
     uint32_t older, newer; /* silent ones are a list; descriptors */
     uint8_t state;         /* enum peer_state */
     bool heard;            /* a message of it, since peers_listen() */
+    bool told;             /* why it is in excess */
     bool shut;
 };
 

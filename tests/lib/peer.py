@@ -20,6 +20,7 @@ except ImportError:
     sys.exit(77)
 
 CONTEXT = zmq.Context()
+CONTEXT.set(zmq.MAX_SOCKETS, 4096)
 
 
 class Client:

@@ -186,7 +186,10 @@ def unknown_keys_do_not_come_in():
                    "a known key is let in")
         # Whoever speaks no CURVE at all gets no answer.
         client = Client(p.commands, timeout_ms=500)
-        client.socket.send_multipart([wire.header("PING", 1)])
+        try:
+            client.socket.send_multipart([wire.header("PING", 1)])
+        except zmq.Again:
+            pass  # it knows already
         expect(not client.socket.poll(500), "an answer without CURVE")
         client.close()
         # The command says so at once, not after its deadline.

@@ -201,8 +201,8 @@ def a_message_without_an_end_is_cut_off():
             witness.go_on()
             for who, sent in results.items():
                 expect(sent is not None, f"{who} could send 1 GiB")
-            for pid, most in peak.items():
-                expect(most > limit, f"only {most:.0f} MiB: not a flood")
+            for who in ("gateway", "publisher"):
+                expect("memory.max: " in p.log(who), f"no flood to the {who}")
             # The watch looks every 50 ms; so much may come in meanwhile.
             for name, pid in zip(PUBLIC, before):
                 expect(peak[pid] < 2 * limit, f"{name}: {peak[pid]:.0f} MiB")
@@ -211,7 +211,6 @@ def a_message_without_an_end_is_cut_off():
             print("peaks: " + ", ".join(f"{m:.0f} MiB" for m in peak.values())
                   + f" with memory.max {limit} MiB")
         equal((p.pid("gateway"), p.pid("publisher")), before, "the daemons")
-        expect("memory.max" in p.log("gateway"), p.log("gateway"))
     finally:
         p.close()
 
@@ -454,6 +453,17 @@ def more_connections_than_allowed_are_told_busy():
                     finally:
                         client.close()
                 wait_until(come_again, "room for another client")
+            # And if they are more than there is room to tell at a time: who
+            # finds none is closed before its handshake, and loses nothing.
+            for name in PUBLIC:
+                clients = [local(p, name) for _ in range(1000)]
+                for client in clients:
+                    client.socket.send_multipart([wire.header("PING", 1)])
+                kinds = [wire.kind_of(c.answer()[0]) for c in clients]
+                expect(kinds.count("REFUSED") >= 900, kinds)
+                for client in clients:
+                    client.close()
+                wait_until(lambda n=name: come_again(n), "room again")
             # Far more than there are descriptors in reserve.
             deadline = time.monotonic() + 3
             count = 0
