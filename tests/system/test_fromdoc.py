@@ -295,7 +295,9 @@ def says_no(daemons):
     chosen.socket.set(zmq.ROUTING_ID, b"me")
     chosen.socket.connect("ipc://" + daemons.pipeline.path("run", "commands"))
     daemons.clients.append(chosen)
-    refused(chosen, [fromdoc.image(5, 1)], "denied")
+    equal(chosen.raw([fromdoc.image(5, 1)])[0], fromdoc.PONG, "a name")
+    kind, said = daemons.client("queries").raw([bytes((64 << 20) + 1)])
+    equal((kind, said["code"]), (fromdoc.REFUSED, "too_large"), str(said))
 
     ok, item = event("a-1"), {"tags": ["t"]}
     for code, where, bad in [
