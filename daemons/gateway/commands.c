@@ -21,6 +21,13 @@ refuse(char reason[REASON_LEN], enum answer_code code, const char *format, ...)
     return code;
 }
 
+/* What a name is, of which there is something to say. */
+static enum answer_code
+code_of_name(size_t len)
+{
+    return len > NAME_LEN_MAX ? ANSWER_TOO_LARGE : ANSWER_INVALID;
+}
+
 static enum answer_code
 check_tags(const struct wire_event *event, uint32_t number,
            char reason[REASON_LEN])
@@ -73,20 +80,20 @@ check_event(const struct wire_event *event, uint32_t number,
                       event->meta_len, limits->meta_max);
     fault = stream_fault(text, event->stream_len);
     if (fault != NULL)
-        return refuse(reason, ANSWER_INVALID, "event %u: stream: it %s", number,
-                      fault);
+        return refuse(reason, code_of_name(event->stream_len),
+                      "event %u: stream: it %s", number, fault);
     text += event->stream_len;
     fault = name_fault(text, event->type_len);
     if (fault != NULL)
-        return refuse(reason, ANSWER_INVALID, "event %u: type: it %s", number,
-                      fault);
+        return refuse(reason, code_of_name(event->type_len),
+                      "event %u: type: it %s", number, fault);
     text += event->type_len;
     fault = event->content_type_len == 0
         ? NULL
         : name_fault(text, event->content_type_len);
     if (fault != NULL)
-        return refuse(reason, ANSWER_INVALID, "event %u: content type: it %s",
-                      number, fault);
+        return refuse(reason, code_of_name(event->content_type_len),
+                      "event %u: content type: it %s", number, fault);
     return check_tags(event, number, reason);
 }
 
@@ -240,8 +247,8 @@ check_checks(const struct wire_command *c, const struct command_limits *limits,
             const char *fault = stream_fault(check->stream, check->stream_len);
 
             if (fault != NULL)
-                code = refuse(reason, ANSWER_INVALID, "check %u: stream: it %s",
-                              i, fault);
+                code = refuse(reason, code_of_name(check->stream_len),
+                              "check %u: stream: it %s", i, fault);
         }
         if (code != ANSWER_ACCEPTED)
             return code;

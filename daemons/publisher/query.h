@@ -34,10 +34,11 @@ struct query_scratch {
 void query_scratch_free(struct query_scratch *scratch);
 
 /*
- * Whether a request makes sense; NULL, or why not.  Limits above ours are
- * lowered, 0 means ours.
+ * Whether a request makes sense; NULL, or why not, and what to answer: invalid
+ * or too large.  Limits above ours are lowered, 0 means ours.
  */
-const char *query_check(struct read_request *request);
+const char *query_check(struct read_request *request,
+                        enum answer_code *ret_code);
 
 /*
  * Whether a checked request asks only for what the principal may read; NULL, or

@@ -180,12 +180,13 @@ void
 reads_take(struct publisher *p, const struct address *to,
            struct read_request *request)
 {
-    const char *fault = query_check(request);
+    enum answer_code code;
+    const char *fault = query_check(request, &code);
     struct waiting_read *read;
 
     p->requests++;
     if (fault != NULL) {
-        refuse_read(p, to, request->request, ANSWER_INVALID, 0, fault);
+        refuse_read(p, to, request->request, code, 0, fault);
         return;
     }
     fault = query_denied(to->principal, request);

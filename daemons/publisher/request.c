@@ -5,8 +5,9 @@
 #include "store/select.h"
 
 const char *
-query_check(struct read_request *r)
+query_check(struct read_request *r, enum answer_code *ret_code)
 {
+    *ret_code = ANSWER_INVALID;
     if (r->direction > READ_BACKWARD)
         return "direction: it is 0 (forward) or 1 (backward)";
     if (r->from_kind > READ_FROM_TIME)
@@ -19,6 +20,7 @@ query_check(struct read_request *r)
         if (s->kind != SELECT_STREAM && s->kind != SELECT_CATEGORY &&
             s->kind != SELECT_TYPE && s->kind != SELECT_TAG)
             return "selector: its kind is one of s, c, t, g";
+        *ret_code = s->len > NAME_LEN_MAX ? ANSWER_TOO_LARGE : ANSWER_INVALID;
         if (name_fault(s->text, s->len) != NULL)
             return "selector: its text is no name: 1 to 255 bytes of UTF-8 "
                    "without control characters";

@@ -150,13 +150,14 @@ static void
 take_read(zmq_msg_t *header, zmq_msg_t *body)
 {
     struct read_request request;
+    enum answer_code code;
 
     if (read_decode(header, body, &request) < 0)
         return;
     input_must(request.selector_count <= SELECTORS_MAX, "few selectors");
     for (uint32_t i = 0; i < request.selector_count; i++)
         look_at(request.selectors[i].text, request.selectors[i].len);
-    if (query_check(&request) == NULL)
+    if (query_check(&request, &code) == NULL)
         input_must(request.event_max <= ANSWER_EVENTS_MAX &&
                        request.len_max <= ANSWER_LEN_MAX &&
                        request.wait_ms <= WAIT_MS_MAX,

@@ -282,14 +282,18 @@ def odd_messages_are_refused_and_honest_clients_go_on():
         equal(outcome.code, "accepted", "an honest client")
 
 
-def a_chosen_routing_id_is_denied():
+def a_chosen_routing_id_is_not_heard():
+    """Both are answered, each what it has asked."""
     with Running() as r:
         for name in ("commands", "queries"):
-            client = Client(r.pipeline, name, routing_id=b"me")
-            answer = client.ask([wire.header("PING", 1)])
-            equal(wire.kind_of(answer[0]), "REFUSED", name)
-            equal(wire.fields("REFUSED", answer[0]), [5], "denied")
-            client.close()
+            clients = [Client(r.pipeline, name, routing_id=b"me")
+                       for _ in range(2)]
+            for i, client in enumerate(clients * 2):
+                answer = client.ask([wire.header("PING", i)])
+                equal(wire.kind_of(answer[0]), "PONG", name)
+                equal(wire.fields("PONG", answer[0])[0], i, "of its own")
+            for client in clients:
+                client.close()
 
 
 run([a_command_is_accepted_repeated_and_read,
@@ -304,4 +308,4 @@ run([a_command_is_accepted_repeated_and_read,
      the_live_endpoint_carries_positions,
      bad_reads_are_refused_with_a_reason,
      odd_messages_are_refused_and_honest_clients_go_on,
-     a_chosen_routing_id_is_denied])
+     a_chosen_routing_id_is_not_heard])

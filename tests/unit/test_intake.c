@@ -15,8 +15,8 @@
 #include "wire/intake.h"
 
 #define FRAME_MAX 100000u
-#define GREETING                                                               \
-    "\xff\0\0\0\0\0\0\0\1\x7f\3\1NULL\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"         \
+#define GREETING                                                       \
+    "\xff\0\0\0\0\0\0\0\1\x7f\3\1NULL\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0" \
     "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
 #define READY "\4\x1c\5READY\13Socket-Type\0\0\0\6DEALER"
 
@@ -30,8 +30,8 @@ come(int *ret_accepted)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
-    assert_int_equal(
-        connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address),
+                     0);
     *ret_accepted = accept4(listener, NULL, NULL, SOCK_NONBLOCK);
     assert_true(*ret_accepted >= 0);
     return fd;
@@ -127,8 +127,7 @@ it_is_one_wherever_its_head_lies_in_a_buffer(void **state)
         say(to, sent, front + 500);
         count = hear(from, seen, sizeof seen);
         assert_memory_equal(seen, sent, front);
-        assert_true(
-            intake_is_mark(seen + front + 2, count - front - 2, &len));
+        assert_true(intake_is_mark(seen + front + 2, count - front - 2, &len));
         assert_int_equal(len, UINT64_C(1) << 40);
         (void)close(to);
         (void)close(from);
@@ -143,8 +142,7 @@ what_is_dropped_does_not_count(void **state)
 
     (void)state;
     to = come(&from);
-    say(to, GREETING READY "\2\1\0\0\0\0\0\0\0",
-        sizeof GREETING READY - 1 + 9);
+    say(to, GREETING READY "\2\1\0\0\0\0\0\0\0", sizeof GREETING READY - 1 + 9);
     (void)hear(from, data, sizeof data);
     intake_allow(1000);
     for (int i = 0; i < 10; i++) {
@@ -224,9 +222,9 @@ boxes_open_as_libsodium_opens_them(void **state)
             -1);
         box[len / 2] ^= 1;
         /* In place, as libzmq does it. */
-        assert_int_equal(crypto_box_open_easy_afternm(
-                             box + crypto_box_MACBYTES, box, box_len, nonce,
-                             shared),
+        assert_int_equal(crypto_box_open_easy_afternm(box + crypto_box_MACBYTES,
+                                                      box, box_len, nonce,
+                                                      shared),
                          0);
         assert_memory_equal(box + crypto_box_MACBYTES, plain, len);
     }
