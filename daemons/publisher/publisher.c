@@ -165,8 +165,7 @@ publish_live(struct publisher *p, uint64_t watermark)
     }
     if (p->live_at.position == 0 ||
         watermark + 1 - p->live_at.position > LIVE_LAG_MAX) {
-        rc = seek_live(p, watermark, &err);
-        if (rc < 0) {
+        if (seek_live(p, watermark, &err) < 0) {
             publisher_log_damage(p, &err);
             return false;
         }
@@ -223,6 +222,20 @@ count_topic(struct publisher *p, struct message *message)
                  p->topics_max, suppressed);
 }
 
+/* libzmq hands over whatever else a peer says, too. */
+static void
+refuse_words(struct publisher *p, struct message *message)
+{
+    uint64_t suppressed;
+
+    peers_cut(&p->live_peers, peers_of(&p->live_peers, &message->frames[0]));
+    if (log_limited(&p->subscribers, &suppressed))
+        log_warn("a subscriber has sent what is no subscription; its "
+                 "connection was closed (%" PRIu64
+                 " more since the last such line)",
+                 suppressed);
+}
+
 static void
 take_subscriptions(struct publisher *p)
 {
@@ -232,8 +245,10 @@ take_subscriptions(struct publisher *p)
         if (message_receive(&p->live, &message) <= 0)
             break;
         look_at_subscribers(p);
-        if (message_len(&message, 0) > 0)
+        if (message_len(&message, 0) > 0 && message_data(&message, 0)[0] <= 1)
             count_topic(p, &message);
+        else
+            refuse_words(p, &message);
         message_clear(&message);
     }
 }
@@ -266,7 +281,7 @@ look_at_watermark(struct publisher *p)
     if (!publisher_watermark(p, &watermark, &err))
         return;
     look_at_writer(p);
-    if (watermark == p->watermark)
+    if (watermark == p->watermark && p->live_from > 0)
         return;
     p->watermark = watermark;
     reads_look_at_polls(p, true);

@@ -399,6 +399,49 @@ def a_subscriber_without_an_end_is_cut_off():
         p.close()
 
 
+def a_subscriber_takes_nothing_from_others():
+    """Whatever it says; and the first event of a log is live, too."""
+    p = Pipeline()
+    try:
+        p.up()
+        honest = peer.CONTEXT.socket(zmq.SUB)
+        honest.subscribe(b"a-")
+        honest.connect("ipc://" + p.path("run", "live"))
+        client = local(p)
+        said = 0
+
+        def append():
+            outcome, = client.append(wire.Command([event("a-1")]))
+            equal(outcome.code, "accepted", outcome.detail)
+
+        def heard(position):
+            expect(honest.poll(10000), f"event {position}, live")
+            topic, record = honest.recv_multipart()
+            equal((topic, wire.event(record)["position"]), (b"a-1", position),
+                  "live")
+        time.sleep(0.5)  # nothing tells when a subscription has arrived
+        append()
+        heard(1)
+        for data in (b"Z", b"", b"\xff" * 200, wire.header("PING", 1),
+                     b"\x02a-"):
+            stream = peer.shake_hands(p, "live", b"SUB")
+            try:
+                for _ in range(3):
+                    stream.sendall(peer.frame(data))
+            except OSError:
+                pass  # hung up on already
+            expect(closed_by_peer(stream), data)
+            said += 1
+            append()
+            heard(1 + said)
+        wait_until(lambda: "no subscription" in p.log("publisher"),
+                   "a line about it")
+        client.close()
+        honest.close(0)
+    finally:
+        p.close()
+
+
 def thousands_of_connections_stay_within_the_bound():
     p = shared()
     pid = p.pid("gateway")
@@ -888,6 +931,7 @@ run([garbage_in_place_of_a_greeting_is_told_so,
      an_image_cut_or_bent_at_any_byte_gets_one_answer,
      bad_texts_are_refused_wherever_they_stand,
      a_subscriber_without_an_end_is_cut_off,
+     a_subscriber_takes_nothing_from_others,
      thousands_of_connections_stay_within_the_bound,
      numbers_at_their_ends_are_judged,
      data_does_not_speak_to_a_terminal,
