@@ -562,7 +562,7 @@ judge(struct door *door, struct message *message, int at, struct address *from,
     peers_update(&door->peers, now);
     from->peers = &door->peers;
     from->connection = peers_of(&door->peers, frame);
-    if (unread > 0)
+    if (unread > 0 && intake_is_over(zmq_msg_get(frame, ZMQ_SRCFD)))
         end_unread(door, from, unread, now);
     *ret_code = ANSWER_DENIED;
     if (fault != NULL)

@@ -41,7 +41,7 @@
 /* A connection that was accepted; by descriptor, and of the I/O thread that
  * reads it. */
 struct stream {
-    enum {
+    _Atomic enum {
         STREAM_NONE,
         STREAM_READ,
         STREAM_OVER, /* what comes is dropped */
@@ -128,6 +128,14 @@ stream_of(int fd)
     struct stream *all = atomic_load_explicit(&streams, memory_order_acquire);
 
     return all != NULL && fd >= 0 && fd < stream_room ? &all[fd] : NULL;
+}
+
+bool
+intake_is_over(int fd)
+{
+    const struct stream *stream = stream_of(fd);
+
+    return stream != NULL && stream->state == STREAM_OVER;
 }
 
 /* ---- who comes --------------------------------------------------------- */

@@ -52,6 +52,10 @@ int intake_read_along(uint64_t frame_max);
 /* Whether a frame is such a mark, and how long the frame was to be. */
 bool intake_is_mark(const void *data, size_t len, uint64_t *ret_len);
 
+/* Whether nothing behind a mark is read of the connection that has this
+ * descriptor now: it may be another one than the mark came through. */
+bool intake_is_over(int fd);
+
 /* How many were told so far that they do not speak as one does here. */
 uint64_t intake_strangers(void);
 

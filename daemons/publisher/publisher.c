@@ -222,20 +222,6 @@ count_topic(struct publisher *p, struct message *message)
                  p->topics_max, suppressed);
 }
 
-/* libzmq hands over whatever else a peer says, too. */
-static void
-refuse_words(struct publisher *p, struct message *message)
-{
-    uint64_t suppressed;
-
-    peers_cut(&p->live_peers, peers_of(&p->live_peers, &message->frames[0]));
-    if (log_limited(&p->subscribers, &suppressed))
-        log_warn("a subscriber has sent what is no subscription; its "
-                 "connection was closed (%" PRIu64
-                 " more since the last such line)",
-                 suppressed);
-}
-
 static void
 take_subscriptions(struct publisher *p)
 {
@@ -245,10 +231,9 @@ take_subscriptions(struct publisher *p)
         if (message_receive(&p->live, &message) <= 0)
             break;
         look_at_subscribers(p);
+        /* libzmq hands over whatever else a peer says, too. */
         if (message_len(&message, 0) > 0 && message_data(&message, 0)[0] <= 1)
             count_topic(p, &message);
-        else
-            refuse_words(p, &message);
         message_clear(&message);
     }
 }

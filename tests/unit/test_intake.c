@@ -80,12 +80,14 @@ a_frame_that_is_too_long_is_a_mark(void **state)
     static uint8_t seen[1 << 20], more[1 << 16];
     uint64_t len = 0;
     size_t count;
-    int to, from;
+    int to, from, again;
 
     (void)state;
     to = come(&from);
+    assert_false(intake_is_over(from));
     say(to, sent, sizeof sent - 1);
     count = hear(from, seen, sizeof seen);
+    assert_true(intake_is_over(from));
     assert_memory_equal(seen, sent, front);
     assert_int_equal(seen[front], 0); /* the last of its message */
     assert_int_equal(seen[front + 1], count - front - 2);
@@ -101,6 +103,11 @@ a_frame_that_is_too_long_is_a_mark(void **state)
     }
     (void)close(to);
     assert_int_equal(recv(from, seen, sizeof seen, 0), 0);
+    (void)close(from);
+    to = come(&again); /* another one with the same descriptor */
+    assert_int_equal(again, from);
+    assert_false(intake_is_over(from));
+    (void)close(to);
     (void)close(from);
 }
 
