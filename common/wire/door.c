@@ -547,6 +547,16 @@ end_unread(struct door *door, const struct address *from, uint64_t len,
                  len, FRAME_LEN_READ, suppressed);
 }
 
+/* The same if the mark was one frame too many, and is gone with the others. */
+static void
+end_if_over(struct door *door, zmq_msg_t *frame, uint64_t now)
+{
+    if (!intake_is_over(zmq_msg_get(frame, ZMQ_SRCFD)))
+        return;
+    peers_update(&door->peers, now);
+    peers_end(&door->peers, peers_of(&door->peers, frame), too_long, now);
+}
+
 /* NULL, or why a message is refused, with the code in *ret_code. */
 static const char *
 judge(struct door *door, struct message *message, int at, struct address *from,
@@ -600,6 +610,8 @@ door_receive(struct door *door, struct message *message,
     if (now >= door->look_ms || intake_left() < door->intake / 2)
         look(door, now);
     rc = front_receive(&door->sock, message, ret_from, ret_at);
+    if (rc < 0 && message->count > 1)
+        end_if_over(door, &message->frames[1], now);
     if (rc <= 0)
         return rc;
     if (message->count < 2)

@@ -62,6 +62,14 @@ def frame_beyond_all_limits(p, name, client):
             pass
         expect(time.monotonic() < began + 10, "the connection ends")
         stream.close()
+    # Nor may it hide behind too many others.
+    stream = shake_hands(p, name)
+    stream.sendall(frame(b"", more=True) * 20 + b"\x02" + b"\xff" * 8)
+    for part in (b"", b"tpl", b"the message has too many frames"):
+        data = receive(stream, receive(stream, 2)[1])
+        equal(data[:len(part)], part, "an answer")
+    equal(receive(stream, 1), b"", "the connection ends")
+    stream.close()
     said = p.log("gateway" if name == "commands" else "publisher")
     equal(said.count("told so and closed"), 1, "lines about it, in a minute")
     expect("a frame of 67108865 bytes" in said, said)
