@@ -36,7 +36,7 @@ struct zmtp {
     uint8_t part, ready; /* what `left` belongs to; how far READY is read */
     uint8_t at;          /* in a name, or in a length, of READY */
     uint8_t name_len;
-    uint8_t frames; /* that have begun; stops at 3 */
+    uint8_t frames; /* of the handshake, that have begun */
     bool curve;     /* the mechanism that it must greet with; else NULL */
     uint8_t held;   /* bytes of a head that is not whole yet */
     uint8_t head[ZMTP_HEAD_MAX];
