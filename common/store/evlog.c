@@ -575,6 +575,60 @@ evlog_next(struct evlog *log, struct cursor *cursor, uint64_t watermark,
         : take_whole(log, cursor, ret_event, err);
 }
 
+/* What a range may still take. */
+struct room {
+    uint64_t watermark;
+    size_t len;
+    uint32_t event_count;
+};
+
+/*
+ * Takes the whole group before which the cursor stands: its checksum vouches
+ * for all that is in it, and nobody has to walk over its events.
+ *
+ * Returns the number of its events, and the cursor is behind it; 0 if the
+ * cursor stands elsewhere, or the bytes are not in order: record by record,
+ * then; -ENOBUFS if there is not room for all of it.
+ */
+static int64_t
+take_group(struct evlog *log, struct cursor *cursor, const struct room *room)
+{
+    struct group_info group;
+    const uint8_t *p;
+    uint64_t count;
+    size_t left;
+
+    if (evlog_bytes_at(log, cursor->address, &p, &left, NULL) < 0 ||
+        group_decode(p, left, log->id, cursor->address, &group) < 0 ||
+        group.first_position != cursor->position)
+        return 0;
+    count = group.last_position - group.first_position + 1;
+    if (group.last_position > room->watermark || count > room->event_count ||
+        group.group_len > room->len)
+        return -ENOBUFS;
+    if (crc32c(p + sizeof(struct group_header),
+               group.group_len - sizeof(struct group_header)) != group.body_crc)
+        return 0;
+    cursor->address += group.group_len;
+    cursor->position += count;
+    cursor->checked_to = cursor->address;
+    return (int64_t)count;
+}
+
+/* Moves on over the padding at the end of a group that has been checked. */
+static void
+pass_padding(struct evlog *log, struct cursor *cursor)
+{
+    const uint8_t *p;
+    size_t left;
+    uint32_t kind, len;
+
+    while (cursor->address < cursor->checked_to &&
+           evlog_bytes_at(log, cursor->address, &p, &left, NULL) == 0 &&
+           shape_decode(p, left, &kind, &len) == 0 && kind == RECORD_PAD)
+        cursor->address += len;
+}
+
 int
 evlog_range(struct evlog *log, struct cursor *cursor, uint64_t watermark,
             size_t len_max, uint32_t event_max, struct log_range *ret_range,
@@ -582,14 +636,28 @@ evlog_range(struct evlog *log, struct cursor *cursor, uint64_t watermark,
 {
     struct cursor behind = *cursor; /* the last event taken */
     struct segment *segment;
-    uint64_t start = 0, len = 0;
+    uint64_t start = 0;
     uint32_t count = 0;
     int rc;
 
     while (count < event_max && behind.position <= watermark) {
         struct cursor at = behind;
+        struct room room = { watermark, len_max, event_max - count };
         struct event event;
+        int64_t taken;
 
+        pass_padding(log, &at);
+        if (count == 0)
+            start = at.address;
+        room.len -= at.address - start < len_max ? at.address - start : len_max;
+        taken = take_group(log, &at, &room);
+        if (taken < 0 && count > 0)
+            break;
+        if (taken > 0) {
+            count += (uint32_t)taken;
+            behind = at;
+            continue;
+        }
         rc = take_whole(log, &at, &event, err);
         if (rc < 0 && count == 0)
             return rc;
@@ -600,7 +668,6 @@ evlog_range(struct evlog *log, struct cursor *cursor, uint64_t watermark,
         if (address_segment(at.address) != address_segment(start) ||
             (count > 0 && at.address - start > len_max))
             break;
-        len = at.address - start;
         count++;
         behind = at;
     }
@@ -611,7 +678,7 @@ evlog_range(struct evlog *log, struct cursor *cursor, uint64_t watermark,
         return rc;
     *ret_range = (struct log_range){
         .data = segment->data + address_offset(start),
-        .len = (size_t)len,
+        .len = (size_t)(behind.address - start),
         .event_count = count,
         .segment = segment_ref(segment),
     };

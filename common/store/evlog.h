@@ -134,9 +134,13 @@ struct log_range {
 };
 
 /*
- * The records from the cursor on, ending behind an event: at most event_max
- * events, and no more than len_max bytes unless a single event is larger.  1,
- * or 0 if the cursor is above the watermark.  Heads and bodies are checked.
+ * The records from the cursor on, ending behind an event or a whole group: at
+ * most event_max events, and no more than len_max bytes unless a single event
+ * is larger.  Of a group there is not room for, nothing is taken if something
+ * stands before it.  1, or 0 if the cursor is above the watermark.
+ *
+ * Heads and bodies are checked, those of a whole group with its checksum
+ * alone: who walks over them looks at their bounds, as with all bytes.
  */
 int evlog_range(struct evlog *log, struct cursor *cursor, uint64_t watermark,
                 size_t len_max, uint32_t event_max, struct log_range *ret_range,

@@ -20,6 +20,7 @@ struct fixture {
     uint64_t count;    /* events */
     uint64_t address[EVENTS_MAX];
     uint32_t len[EVENTS_MAX];
+    struct group_info group[EVENTS_MAX]; /* the one that it lies in */
     struct err err;
 };
 
@@ -66,6 +67,8 @@ fill(struct fixture *f, uint64_t count)
 static void
 note_places(struct fixture *f)
 {
+    struct group_info group = { .group_len = 0 };
+
     f->count = 0;
     for (uint64_t n = 1; n <= evlog_segment_count(f->log); n++) {
         uint64_t at = address_of(n, SECTOR_LEN);
@@ -79,9 +82,13 @@ note_places(struct fixture *f)
             must(f, evlog_bytes_at(f->log, at, &p, &left, &f->err));
             if (record_check(p, left, &kind, &len) < 0)
                 break;
+            if (kind == RECORD_GROUP)
+                assert_int_equal(
+                    group_decode(p, left, evlog_id(f->log), at, &group), 0);
             if (kind == RECORD_EVENT) {
                 f->address[++f->count] = at;
                 f->len[f->count] = len;
+                f->group[f->count] = group;
             }
             at += len;
         }
@@ -532,46 +539,75 @@ walk_range(const struct log_range *range, uint64_t first)
                 0);
             assert_int_equal(event.position, first + count);
             count++;
-        } else {
-            assert_int_not_equal(at, 0);
         }
         last = kind;
         at += len;
     }
-    assert_int_equal(last, RECORD_EVENT);
+    /* It ends behind an event, or behind the whole group. */
+    assert_true(last == RECORD_EVENT ||
+                (range->data + at - range->segment->data) % SECTOR_LEN == 0);
     assert_int_equal(count, range->event_count);
     return count;
 }
 
-/* Reads everything in ranges, and checks each of them. */
-static void
+/* Whether event `n`, or its whole group if that begins with it, is too much
+ * for a range of `count` events that begins at `start`. */
+static bool
+is_too_much(const struct fixture *f, uint64_t n, uint64_t start, uint32_t count,
+            uint64_t watermark, size_t len_max, uint32_t event_max)
+{
+    const struct group_info *group = &f->group[n];
+    uint64_t end = group->address + group->group_len;
+
+    if (count == event_max || n > watermark ||
+        address_segment(f->address[n]) != address_segment(start) ||
+        f->address[n] + f->len[n] - start > len_max)
+        return true;
+    return group->first_position == n &&
+        (end - start > len_max || group->last_position > watermark ||
+         group->last_position - n >= event_max - count);
+}
+
+/* Reads everything in ranges, and checks each; how many of them end behind a
+ * whole group. */
+static uint64_t
 read_ranges(struct fixture *f, uint64_t watermark, size_t len_max,
             uint32_t event_max)
 {
     struct cursor cursor = { address_of(1, SECTOR_LEN), 1, 0 };
     struct log_range range;
-    uint64_t n = 0;
+    uint64_t n = 0, whole = 0;
     int rc;
 
     while ((rc = evlog_range(f->log, &cursor, watermark, len_max, event_max,
                              &range, &f->err)) > 0) {
-        uint64_t next = n + range.event_count + 1;
-        uint64_t end = f->address[next - 1] + f->len[next - 1];
+        uint64_t start = address_of(address_segment(f->address[n + 1]),
+                                    range.data - range.segment->data);
+        const struct group_info *group;
 
         assert_true(walk_range(&range, n + 1) <= event_max);
         assert_true(range.len <= len_max || range.event_count == 1);
-        assert_int_equal(cursor.position, next);
-        assert_true(cursor.address == end);
-        /* It is as long as it could be. */
-        if (next <= watermark && range.event_count < event_max &&
-            address_segment(f->address[next]) == address_segment(end))
-            assert_true(f->address[next] + f->len[next] - f->address[n + 1] >
-                        len_max);
+        n += range.event_count;
+        group = &f->group[n];
+        assert_int_equal(cursor.position, n + 1);
+        assert_int_equal(cursor.address, start + range.len);
+        if (cursor.address == group->address + group->group_len) {
+            whole++;
+        } else {
+            assert_int_equal(cursor.address, f->address[n] + f->len[n]);
+            /* Of a group that does not fit, nothing comes behind others. */
+            if (n < f->count && f->group[n + 1].number == group->number)
+                assert_true(f->group[n + 1 - range.event_count].number ==
+                            group->number);
+        }
+        assert_true(n == f->count ||
+                    is_too_much(f, n + 1, start, range.event_count, watermark,
+                                len_max, event_max));
         segment_unref(&range.segment);
-        n = next - 1;
     }
     must(f, rc);
     assert_int_equal(n, watermark);
+    return whole;
 }
 
 static void
@@ -584,8 +620,11 @@ ranges_keep_to_every_limit(void **state)
     for (size_t i = 0; i < sizeof lens / sizeof *lens; i++)
         for (size_t e = 0; e < sizeof events / sizeof *events; e++)
             for (uint64_t w = 0; w <= f->count; w += 31)
-                read_ranges(f, w, lens[i], events[e]);
-    read_ranges(f, f->count, SIZE_MAX, UINT32_MAX);
+                (void)read_ranges(f, w, lens[i], events[e]);
+    /* All of it: a range for each segment, and one for the first group of it,
+     * which the cursor meets from the segment before. */
+    assert_true(read_ranges(f, f->count, SIZE_MAX, UINT32_MAX) >=
+                evlog_segment_count(f->log));
 }
 
 static void
@@ -624,6 +663,43 @@ a_range_ends_before_damage_and_the_next_one_says_so(void **state)
         evlog_range(f->log, &cursor, f->count, 100000, 100, &range, &f->err),
         -CAIRN_EDAMAGED);
     assert_int_equal(cursor.position, 4);
+}
+
+static void
+a_range_does_not_pass_over_padding_that_nobody_checked(void **state)
+{
+    struct fixture *f = *state;
+    struct log_range range;
+    uint64_t n = 1;
+    struct cursor cursor;
+
+    /* An event with padding behind it, at the end of a group. */
+    while (f->group[n].number == f->group[n + 1].number ||
+           f->address[n] + f->len[n] ==
+               f->group[n].address + f->group[n].group_len)
+        n++;
+    assert_int_equal(address_segment(f->address[n + 1]), 1);
+    cursor = (struct cursor){ f->address[n] + f->len[n], n + 1, 0 };
+    spoil(f, address_offset(cursor.address));
+    evlog_close(&f->log);
+    open_log(f);
+    assert_int_equal(
+        evlog_range(f->log, &cursor, f->count, 100000, 100, &range, &f->err),
+        -CAIRN_EDAMAGED);
+}
+
+static void
+a_group_with_another_position_than_its_place_is_damage(void **state)
+{
+    struct fixture *f = *state;
+    struct cursor cursor = { address_of(1, SECTOR_LEN), 2, 0 };
+    struct log_range range;
+
+    assert_int_equal(
+        evlog_range(f->log, &cursor, f->count, 100000, 100, &range, &f->err),
+        -CAIRN_EDAMAGED);
+    assert_non_null(strstr(f->err.text, "another position"));
+    assert_int_equal(cursor.position, 2);
 }
 
 /* ---- while it grows ---------------------------------------------------- */
@@ -717,6 +793,8 @@ main(void)
         TEST(ranges_keep_to_every_limit),
         TEST(a_range_stays_mapped_as_long_as_it_is_held),
         TEST(a_range_ends_before_damage_and_the_next_one_says_so),
+        TEST(a_range_does_not_pass_over_padding_that_nobody_checked),
+        TEST(a_group_with_another_position_than_its_place_is_damage),
         TEST(a_log_that_grows_is_read_on),
         TEST(a_later_segment_is_reached_by_its_number),
         TEST(what_cannot_be_read_is_no_end),
