@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * bench_peers - the same appends into Cairn, Redis and PostgreSQL, in turn.
+ * bench_peers - the same appends into Cairn, Redis and PostgreSQL, in turn;
+ * and into L, the last step of the ladder of bench/chain.h, which is the bound
+ * of what a pipeline over these hops can reach against them.
  *
  *   bench_peers BUILD SECONDS-PER-RUN ROUNDS REDIS-SOCKET PG-CONNINFO SCHEMA
  *               [NAME-PART]
@@ -10,6 +12,7 @@
 #include <string.h>
 
 #include "cairn.h"
+#include "chain.h"
 #include "contest.h"
 #include "peers/postgres.h"
 #include "peers/redis.h"
@@ -33,10 +36,12 @@ main(int argc, char **argv)
     static struct cairn cairn;
     static struct redis redis;
     static struct postgres postgres;
+    static struct chain bound;
     const struct engine engines[] = {
         { "cairn", &cairn, cairn_run },
         { "redis", &redis, redis_run },
         { "postgres", &postgres, postgres_run },
+        { "L", &bound, chain_run },
     };
     double seconds = argc > 2 ? strtod(argv[2], NULL) : 0;
     int rounds = argc > 3 ? (int)strtol(argv[3], NULL, 10) : 0;
@@ -52,6 +57,7 @@ main(int argc, char **argv)
     postgres_start(&postgres, argv[5], argv[6]);
     cairn_init(&cairn, LOAD_STREAMS, 0);
     pipeline_start(&cairn.pipeline, argv[1], NULL);
+    chain_start(&bound, cairn.pipeline.dir, CHAIN_FILE, false);
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         struct contest c = {
             .row = "peers",
@@ -61,13 +67,14 @@ main(int argc, char **argv)
                       .outstanding = shapes[i].outstanding,
                       .batch = shapes[i].batch,
                       .seconds = seconds },
-            .engines = { &engines[0], &engines[1], &engines[2] },
+            .engines = { &engines[0], &engines[1], &engines[2], &engines[3] },
             .rounds = rounds,
         };
 
         if (strstr(shapes[i].name, part) != NULL)
             contest_run(&c);
     }
+    chain_stop(&bound);
     pipeline_stop(&cairn.pipeline);
     return 0;
 }
