@@ -3,9 +3,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
-#include <semaphore.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -206,14 +204,28 @@ struct dummy_writer {
     const uint8_t *map; /* of the file */
     uint64_t position, collisions, conflicts;
     const char *file;
-    _Atomic size_t fill; /* bytes of it that are wanted */
-    sem_t fill_wake;
+    pthread_mutex_t fill_lock; /* over the next two */
+    pthread_cond_t fill_moved;
+    size_t fill, filled; /* bytes that are wanted, that are there */
     int fd;
     off_t at;
     void *socket;
     uint8_t gateway[8];
     struct group_of_parts group;
 };
+
+/* Has room made for `len` bytes more; as in a log, what comes may be a file
+ * ahead of it at most. */
+static void
+want_fill(struct dummy_writer *w, size_t len)
+{
+    (void)pthread_mutex_lock(&w->fill_lock);
+    w->fill += len;
+    (void)pthread_cond_broadcast(&w->fill_moved);
+    while (w->fill - w->filled > FILL_FILE_LEN)
+        (void)pthread_cond_wait(&w->fill_moved, &w->fill_lock);
+    (void)pthread_mutex_unlock(&w->fill_lock);
+}
 
 static void
 write_group(struct dummy_writer *w, struct group_of_parts *group)
@@ -227,10 +239,8 @@ write_group(struct dummy_writer *w, struct group_of_parts *group)
     group->file_at = w->at;
     if (w->step >= CHAIN_SUMS)
         group->sum = crc32c(group->data, len);
-    if (w->step >= CHAIN_FILE) {
-        w->fill += len;
-        (void)sem_post(&w->fill_wake);
-    }
+    if (w->step >= CHAIN_FILE)
+        want_fill(w, len);
     if (pwrite(w->fd, group->data, len, w->at) != (ssize_t)len ||
         fdatasync(w->fd) != 0)
         _exit(1);
@@ -250,6 +260,18 @@ next_fill_file(struct dummy_writer *w, size_t number)
     return fd;
 }
 
+/* Waits until there is a piece to fill, behind `filled` bytes. */
+static void
+await_want(struct dummy_writer *w, size_t filled)
+{
+    (void)pthread_mutex_lock(&w->fill_lock);
+    w->filled = filled;
+    (void)pthread_cond_broadcast(&w->fill_moved);
+    while (w->fill < filled + FILL_PIECE)
+        (void)pthread_cond_wait(&w->fill_moved, &w->fill_lock);
+    (void)pthread_mutex_unlock(&w->fill_lock);
+}
+
 /* Makes room in files ahead of its use, as a log that grows has to. */
 static void *
 fill_main(void *arg)
@@ -258,19 +280,16 @@ fill_main(void *arg)
     struct dummy_writer *w = arg;
     int fd = next_fill_file(w, 0);
 
-    for (size_t done = 0;;) {
-        (void)sem_wait(&w->fill_wake);
-        for (; done + FILL_PIECE <= w->fill; done += FILL_PIECE) {
-            if (done % FILL_FILE_LEN == 0 && done > 0) {
-                (void)close(fd);
-                fd = next_fill_file(w, done / FILL_FILE_LEN);
-            }
-            if (pwrite(fd, zeros, FILL_PIECE, (off_t)(done % FILL_FILE_LEN)) <
-                0)
-                _exit(1);
-            if (done % FILL_SYNC == 0 && fdatasync(fd) != 0)
-                _exit(1);
+    for (size_t done = 0;; done += FILL_PIECE) {
+        await_want(w, done);
+        if (done % FILL_FILE_LEN == 0 && done > 0) {
+            (void)close(fd);
+            fd = next_fill_file(w, done / FILL_FILE_LEN);
         }
+        if (pwrite(fd, zeros, FILL_PIECE, (off_t)(done % FILL_FILE_LEN)) < 0)
+            _exit(1);
+        if (done % FILL_SYNC == 0 && fdatasync(fd) != 0)
+            _exit(1);
     }
     return NULL;
 }
@@ -445,7 +464,8 @@ start_steps(struct dummy_writer *w, const struct chain *chain)
     if (w->step < CHAIN_FILE)
         return;
     w->file = chain->file;
-    (void)sem_init(&w->fill_wake, 0, 0);
+    (void)pthread_mutex_init(&w->fill_lock, NULL);
+    (void)pthread_cond_init(&w->fill_moved, NULL);
     if (pthread_create(&thread, NULL, fill_main, w) != 0)
         _exit(1);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* cairn - the command: appends, reads, watches, and asks how things are. */
 #include <getopt.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,6 +72,18 @@ set_endpoint(char endpoint[CLI_ENDPOINT_LEN], const char *given,
         (void)snprintf(endpoint, CLI_ENDPOINT_LEN, "ipc://%s/%s", run, name);
 }
 
+/*
+ * Memory that was freed stays: messages of a megabyte come and go by the
+ * thousand, and new pages for each took two thirds of the processor time of
+ * `cairn bench append --batch 100` (doc/decisions/0013-speed.md).
+ */
+static void
+keep_freed_memory(void)
+{
+    (void)mallopt(M_MMAP_THRESHOLD, 32 << 20);
+    (void)mallopt(M_TRIM_THRESHOLD, 256 << 20);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -93,6 +106,7 @@ main(int argc, char **argv)
     const char *command_endpoint = NULL, *query_endpoint = NULL;
     int c;
 
+    keep_freed_memory();
     log_open("cairn");
     (void)setenv("ZSYS_SIGHANDLER", "false", 1);
     (void)signal(SIGPIPE, SIG_IGN); /* writes fail instead, and say so */
