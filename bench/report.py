@@ -49,16 +49,17 @@ def find(rows, row, name):
 
 
 def judge(what, ours, theirs, least, aim, higher, aa, bound=None):
-    """`bound` is the pair of rates that says what could be reached; a line that
-    is missed, as the bound itself is, is "out of reach"."""
+    """`bound` is the pair of rates that says what could be reached, and the
+    control of the one in cairn's place; a line that is missed, as the bound
+    itself is, is "out of reach"."""
     found = ratio(ours, theirs)
     judged = {"what": what, "ratio": found, "least": least, "aim": aim,
               "higher_is_better": higher, "control": aa,
-              "bound": ratio(*bound) if bound else None}
+              "bound": ratio(*bound[0]) if bound else None}
     for name, target in (("verdict", least), ("aim_verdict", aim)):
         judged[name] = verdict(found, target, higher, aa)
         if judged[name] == "missed" and bound and verdict(
-                judged["bound"], target, higher, aa) == "missed":
+                judged["bound"], target, higher, bound[1]) == "missed":
             judged[name] = "out of reach"
     return judged
 
@@ -69,11 +70,11 @@ def judge_fixed(rows):
         r = find(rows, row, name)
         if r is None:
             continue
-        pair = [r["engines"][e]["rates"] for e in (ours, theirs)]
-        best = [r["engines"][bound if e == "cairn" else e]["rates"]
-                for e in (ours, theirs)] if bound else None
-        yield judge(what, *pair, least, aim, higher,
-                    control(r["engines"]["cairn"]["rates"]), best)
+        rates = {e: r["engines"][e]["rates"] for e in r["engines"]}
+        best = ([rates[bound if e == "cairn" else e] for e in (ours, theirs)],
+                control(rates[bound])) if bound else None
+        yield judge(what, rates[ours], rates[theirs], least, aim, higher,
+                    control(rates["cairn"]), best)
 
 
 def judge_batches(rows):
@@ -89,7 +90,8 @@ def judge_batches(rows):
         if batches:
             yield judge(f"batches of 100, each at its best / {title}",
                         best("cairn"), best(peer), least, aim, True,
-                        control(best("cairn")), (best("L"), best(peer)))
+                        control(best("cairn")),
+                        ([best("L"), best(peer)], control(best("L"))))
 
 
 def judge_sizes(rows):
