@@ -36,7 +36,9 @@ struct appender;
 struct appender_options {
     uint64_t segment_len;      /* of new segments, a multiple of 4096 */
     uint32_t group_len_max;    /* bytes that one sync covers at most */
-    uint64_t checkpoint_bytes; /* log bytes between checkpoints of the table */
+    uint64_t checkpoint_bytes; /* log bytes between checkpoints of the table;
+                            eight times its length if that is more, but */
+    uint64_t checkpoint_max;   /* not above this; 0: never */
     uint64_t table_slots;      /* of a new table; a power of two */
     bool accept_tail_loss;     /* cut an ambiguous end of the log off */
     uint32_t scan_max;         /* events that the conditions of one command, and

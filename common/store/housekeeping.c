@@ -5,6 +5,8 @@
 
 #include "store/appender_impl.h"
 
+#define CHECKPOINT_TABLES 8u /* lengths of the table, see below */
+
 struct table_mark
 appender_mark(const struct appender *ap, const struct table *table)
 {
@@ -32,6 +34,24 @@ wants_growth(const struct appender *ap)
         (ap->keys_wanted > 0 && table_next(ap->table) == NULL);
 }
 
+/*
+ * Bytes of log between two checkpoints.  With many streams each of them writes
+ * nearly all pages of the table, and each page must then be taken into use
+ * again: so the longer the table, the rarer they are (decisions/0003).
+ */
+static uint64_t
+checkpoint_interval(const struct appender *ap)
+{
+    uint64_t most = ap->options.checkpoint_max;
+    uint64_t wanted =
+        table_slot_count(ap->table) * TABLE_SLOT_LEN * CHECKPOINT_TABLES;
+
+    if (wanted > most)
+        wanted = most;
+    return wanted > ap->options.checkpoint_bytes ? wanted
+                                                 : ap->options.checkpoint_bytes;
+}
+
 enum appender_job
 appender_next_job(struct appender *ap)
 {
@@ -54,7 +74,7 @@ appender_next_job(struct appender *ap)
         job = JOB_SWITCH;
         ap->job_mark = appender_mark(ap, next);
     } else if (ap->bytes_written - ap->checkpoint_at >=
-               ap->options.checkpoint_bytes) {
+               checkpoint_interval(ap)) {
         job = JOB_CHECKPOINT;
         ap->checkpoint_at = ap->bytes_written;
         ap->job_mark = appender_mark(ap, ap->table);

@@ -15,6 +15,7 @@ const struct appender_options appender_defaults = {
     .segment_len = UINT64_C(128) << 20,
     .group_len_max = UINT32_C(16) << 20,
     .checkpoint_bytes = UINT64_C(64) << 20,
+    .checkpoint_max = UINT64_C(1) << 30,
     .table_slots = UINT64_C(65536),
     .accept_tail_loss = false,
     .scan_max = 10000,

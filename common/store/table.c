@@ -49,7 +49,7 @@ struct slot {
     _Atomic uint64_t hash, address;
 };
 
-_Static_assert(sizeof(struct slot) == 16, "format");
+_Static_assert(sizeof(struct slot) == TABLE_SLOT_LEN, "format");
 
 struct table {
     const struct sys *sys;

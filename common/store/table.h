@@ -37,6 +37,7 @@
 #include "store/chain.h"
 #include "store/sys.h"
 
+#define TABLE_SLOT_LEN 16u /* bytes */
 #define TABLE_SLOTS_MIN UINT64_C(256)
 #define TABLE_SLOTS_MAX (UINT64_C(1) << 36)
 

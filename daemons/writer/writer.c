@@ -36,8 +36,12 @@ const struct conf_key writer_keys[] = {
       "most bytes that one sync covers; no commit can be longer", 4096, 1 << 28,
       NULL },
     { "table.checkpoint", CONF_BYTES, "64M",
-      "bytes of log between two checkpoints of the version table; as much is "
-      "read again after a crash",
+      "bytes of log between two checkpoints of the version table, or eight "
+      "times its length if that is more; as much is read again after a crash",
+      4096, UINT64_C(1) << 40, NULL },
+    { "table.checkpoint_max", CONF_BYTES, "1G",
+      "a long table takes no more between them than this, or than "
+      "table.checkpoint if that is more",
       4096, UINT64_C(1) << 40, NULL },
     { "table.slots", CONF_COUNT, "65536",
       "slots of a new version table, a power of two; it grows by itself",
@@ -587,6 +591,7 @@ open_log(struct writer *w, const struct conf *conf, struct err *err)
         .group_len_max = (uint32_t)conf_number(conf, "log.group_max") /
             SECTOR_LEN * SECTOR_LEN,
         .checkpoint_bytes = conf_number(conf, "table.checkpoint"),
+        .checkpoint_max = conf_number(conf, "table.checkpoint_max"),
         .table_slots = conf_number(conf, "table.slots"),
         .accept_tail_loss = w->accept_tail_loss,
         .scan_max = (uint32_t)conf_number(conf, "condition.scan_max"),

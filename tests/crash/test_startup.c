@@ -28,6 +28,9 @@ static const struct appender_options options = {
     .table_slots = TABLE_SLOTS_MIN,
 };
 
+#define LONG_TABLE_SLOTS 8192u
+#define LONG_TABLE_COMMITS 200u
+
 /* What recovery did. */
 struct cost {
     struct watch_counts counts;
@@ -122,11 +125,60 @@ a_long_log_costs_no_more_than_a_short_one(void **state)
     assert_true(b.counts.map_bytes <= a.counts.map_bytes + SEGMENT_LEN_MIN);
 }
 
+/* Events that a start replays, of LONG_TABLE_COMMITS that were written. */
+static uint64_t
+replayed_with(uint64_t checkpoint_max, uint64_t slots)
+{
+    const struct appender_options with = {
+        .segment_len = options.segment_len,
+        .group_len_max = options.group_len_max,
+        .checkpoint_bytes = options.checkpoint_bytes,
+        .checkpoint_max = checkpoint_max,
+        .table_slots = slots,
+    };
+    struct logfix fix;
+    uint64_t count;
+
+    logfix_open(&fix, &sys_real, &with);
+    for (uint32_t i = 0; i < LONG_TABLE_COMMITS; i++) {
+        (void)logfix_put(&fix, "s-1", EVENT_DATA);
+        logfix_sync(&fix);
+    }
+    die(&fix);
+    if (logfix_reopen(&fix) < 0)
+        fail_msg("%s", fix.err.text);
+    count = fix.report.replayed_events;
+    logfix_close(&fix);
+    return count;
+}
+
+static void
+a_long_table_is_written_more_rarely_up_to_a_limit(void **state)
+{
+    const uint64_t table_len = LONG_TABLE_SLOTS * TABLE_SLOT_LEN;
+    const uint64_t least = options.checkpoint_bytes / EVENT_DATA + 1;
+    const uint64_t max = 2 * table_len;
+
+    (void)state;
+    /* Eight times its length is more than all that is written. */
+    assert_true(LONG_TABLE_COMMITS * (EVENT_DATA + 512) < 8 * table_len);
+    assert_true(replayed_with(8 * table_len, LONG_TABLE_SLOTS) >=
+                LONG_TABLE_COMMITS);
+    /* So the limit is what counts, and the least if that is more. */
+    assert_in_range(LONG_TABLE_COMMITS - replayed_with(max, LONG_TABLE_SLOTS),
+                    max / (EVENT_DATA + 1024), max / EVENT_DATA + 1);
+    assert_in_range(replayed_with(0, LONG_TABLE_SLOTS), 1, least);
+    assert_in_range(replayed_with(1, LONG_TABLE_SLOTS), 1, least);
+    /* A short table is checkpointed as before. */
+    assert_in_range(replayed_with(8 * table_len, TABLE_SLOTS_MIN), 1, least);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_long_log_costs_no_more_than_a_short_one),
+        cmocka_unit_test(a_long_table_is_written_more_rarely_up_to_a_limit),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
