@@ -74,20 +74,44 @@ def row(name, engines, **more):
 
 def a_time_is_the_inverse_of_a_rate():
     judged = judge_all([row("1 outstanding", {"cairn": [50.0] * 14,
-                                              "P": [100.0] * 14})])
+                                              "P": [100.0] * 14,
+                                              "L": [90.0] * 14})])
     equal(len(judged), 1, "ratios")
     equal(judged[0]["ratio"]["middle"], 2.0, "alone, twice as slow as P")
     equal(judged[0]["verdict"], "missed", "2.0 of at most 1.3")
 
 
+def what_the_bound_misses_too_is_out_of_reach():
+    for ours, bound, wanted in ((65.0, 90.0, "reached"), (40.0, 90.0, "missed"),
+                                (40.0, 50.0, "out of reach"),
+                                (65.0, 50.0, "reached"),
+                                (40.0, 60.0, "missed")):
+        found = judge_all([row("256 outstanding", {
+            "cairn": [ours] * 14, "P": [100.0] * 14, "L": [bound] * 14})])[0]
+        equal(found["verdict"], wanted, f"{ours} of 100, bound {bound}")
+        equal(found["bound"]["middle"], bound / 100, "the bound")
+    # It is judged by its own control: a restless bound proves nothing.
+    found = judge_all([row("256 outstanding", {
+        "cairn": [40.0] * 14, "P": [100.0] * 14, "L": [80.0, 40.0] * 7})])[0]
+    equal(found["verdict"], "missed", "A/A of the bound is 2")
+    # A time: the bound is high. A lookup has a floor, H2 none below it.
+    found = judge_all([row("version lookup", {
+        "cairn": [10.0] * 14, "H": [300.0] * 14, "H2": [11.0] * 14},
+        row="lookup")])
+    equal([f["verdict"] for f in found], ["out of reach", "reached"], "lookup")
+    equal(found[1]["bound"], None, "below H2")
+
+
 def batches_are_compared_each_at_its_best():
     rows = [row(f"batches {i}", {"cairn": [c] * 14, "redis": [r] * 14,
-                                 "postgres": [1.0] * 14},
+                                 "postgres": [1.0] * 14, "L": [c + 50] * 14},
                 row="peers", batch=100)
             for i, (c, r) in enumerate(((100.0, 50.0), (400.0, 20.0)))]
     judged = judge_all(rows)
     equal([j["ratio"]["middle"] for j in judged], [8.0, 400.0],
           "400 / 50, and 400 / 1")
+    equal([j["bound"]["middle"] for j in judged], [9.0, 450.0],
+          "450 / 50, and 450 / 1")
 
 
 def a_plot_is_well_formed_and_inside_its_frame():
@@ -109,5 +133,6 @@ run([an_interval_holds_the_median_as_often_as_it_says,
      a_restless_machine_makes_it_inconclusive,
      too_few_rounds_are_inconclusive,
      a_time_is_the_inverse_of_a_rate,
+     what_the_bound_misses_too_is_out_of_reach,
      batches_are_compared_each_at_its_best,
      a_plot_is_well_formed_and_inside_its_frame])
