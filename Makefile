@@ -228,7 +228,7 @@ tests: all $(TEST_BIN) $(FAILALLOC_BIN)
 ## bugs: the store with one mistake each, for tests/crash/seeded-bugs.sh
 bugs: $(BUG_BIN)
 
-tests: all $(TEST_BIN) $(CLIENT_TEST_BIN) $(B)/bench/bench_append
+tests: all $(TEST_BIN) $(CLIENT_TEST_BIN) $(if $(SANITIZE),,$(B)/bench/bench_append)
 
 ## check: unit, crash and system tests, with the counts at the end
 check: all tests bugs
