@@ -634,7 +634,7 @@ evlog_range(struct evlog *log, struct cursor *cursor, uint64_t watermark,
             size_t len_max, uint32_t event_max, struct log_range *ret_range,
             struct err *err)
 {
-    struct cursor behind = *cursor; /* the last event taken */
+    struct cursor behind = *cursor; /* what was taken */
     struct segment *segment;
     uint64_t start = 0;
     uint32_t count = 0;
