@@ -50,6 +50,11 @@ struct sys {
     int (*list)(void *self, const char *path,
                 int (*each)(void *arg, const char *name), void *arg);
     int (*map)(void *self, int fd, size_t len, bool writable, void **ret_data);
+    /* The same as sync() for a part of a writable map of the whole file, whole
+     * pages.  It may take them out of the map: each is taken into use again by
+     * who touches it next. */
+    int (*sync_map)(void *self, int fd, void *data, uint64_t offset,
+                    size_t len);
     void (*unmap)(void *self, void *data, size_t len);
     uint64_t (*now_us)(void *self); /* since 1970-01-01 UTC */
 };

@@ -25,6 +25,14 @@
 /* A run of used slots longer than this asks for growth. */
 #define PROBES_MAX 256u
 
+/* Bytes of the file that a sync takes at a time. */
+#define PIECE_LEN (UINT64_C(1) << 20)
+
+/* What was stored to is known by units of one page, or of more where the table
+ * is so long that there would be more of them than this. */
+#define UNITS_MAX 32768u
+#define PAGE_SLOTS 256u
+
 struct table_header {
     uint8_t magic[8];
     struct le32 version, reserved;
@@ -65,6 +73,8 @@ struct table {
     uint64_t sequence; /* of the mark */
     struct table *next;
     uint64_t copied; /* slots below this are in next, too */
+    unsigned unit_shift;
+    _Atomic uint64_t stored[UNITS_MAX / 64]; /* a bit per unit, see sync */
 };
 
 /* ---- files ------------------------------------------------------------- */
@@ -107,6 +117,9 @@ table_map(struct table *table, int fd, bool writable)
 {
     table->len = table_len(table->slot_count);
     table->slots = NULL;
+    while (table->slot_count >> table->unit_shift > UNITS_MAX ||
+           UINT64_C(1) << table->unit_shift < PAGE_SLOTS)
+        table->unit_shift++;
     int rc = sys_call(table->sys, map, fd, table->len, writable, &table->data);
 
     if (rc == 0)
@@ -409,11 +422,32 @@ table_find_event(const struct table *table, const struct key *key,
     return rc;
 }
 
+/* Remembers that there was a store; a hint for table_sync(). */
 static void
-fill_slot(struct slot *slot, uint64_t hash, uint64_t address)
+note_store(struct table *table, uint64_t index)
 {
-    atomic_store_explicit(&slot->address, address, memory_order_release);
-    atomic_store_explicit(&slot->hash, hash, memory_order_release);
+    uint64_t unit = index >> table->unit_shift;
+    _Atomic uint64_t *word = &table->stored[unit / 64];
+    uint64_t bit = UINT64_C(1) << (unit % 64);
+
+    if ((atomic_load_explicit(word, memory_order_relaxed) & bit) == 0)
+        atomic_fetch_or_explicit(word, bit, memory_order_relaxed);
+}
+
+static void
+store_address(struct table *table, uint64_t index, uint64_t address)
+{
+    atomic_store_explicit(&table->slots[index].address, address,
+                          memory_order_release);
+    note_store(table, index);
+}
+
+static void
+fill_slot(struct table *table, uint64_t index, uint64_t hash, uint64_t address)
+{
+    store_address(table, index, address);
+    atomic_store_explicit(&table->slots[index].hash, hash,
+                          memory_order_release);
 }
 
 /* Puts a slot that is known to be absent into the first empty place. */
@@ -426,7 +460,7 @@ copy_slot(struct table *table, uint64_t hash, uint64_t address)
     while (atomic_load_explicit(&table->slots[index].hash,
                                 memory_order_relaxed) != 0)
         index = (index + 1) & mask; /* ends: it is twice as large */
-    fill_slot(&table->slots[index], hash, address);
+    fill_slot(table, index, hash, address);
     table->key_count++;
 }
 
@@ -462,12 +496,11 @@ table_put(struct table *table, const struct key *key, uint64_t address,
          * page may be in the cache only, and clean.  Replaying must make it
          * dirty, or the next checkpoint would promise what the device never
          * got. */
-        atomic_store_explicit(&table->slots[place.index].address, address,
-                              memory_order_release);
+        store_address(table, place.index, address);
     } else if (!found) {
         if (table->key_count >= table->slot_count / 8 * 7)
             return err_set(err, -ENOSPC, "the version table must grow first");
-        fill_slot(&table->slots[place.index], key->hash, address);
+        fill_slot(table, place.index, key->hash, address);
         if (place.probes > PROBES_MAX)
             table->long_runs = true;
     }
@@ -525,13 +558,12 @@ table_move(struct table *table, const struct key *key, uint64_t previous,
     if (first) {
         if (table->key_count >= table->slot_count / 8 * 7)
             return err_set(err, -ENOSPC, "the version table must grow first");
-        fill_slot(&table->slots[index], key->hash, address);
+        fill_slot(table, index, key->hash, address);
         table->key_count++;
         if (probes > PROBES_MAX)
             table->long_runs = true;
     } else {
-        atomic_store_explicit(&table->slots[index].address, address,
-                              memory_order_release);
+        store_address(table, index, address);
     }
     if (table->next != NULL) {
         if (index < table->copied) {
@@ -562,10 +594,66 @@ table_guess(const struct table *table, uint64_t hash)
         : ADDRESS_NONE;
 }
 
+/* ---- durability -------------------------------------------------------- */
+
+/*
+ * Has a page mapped for writing, by a store that changes nothing: the value is
+ * replaced by itself, and not even that if the writer was faster.
+ */
+static void
+touch(struct slot *slot)
+{
+    uint64_t seen = atomic_load_explicit(&slot->address, memory_order_relaxed);
+
+    (void)atomic_compare_exchange_strong_explicit(&slot->address, &seen, seen,
+                                                  memory_order_relaxed,
+                                                  memory_order_relaxed);
+}
+
+/*
+ * Takes those pages of these slots into use again that were stored to since
+ * this was last done: they will be again, and who touches a page for the first
+ * time waits for it.
+ */
+static void
+touch_stored(struct table *table, uint64_t first, uint64_t end)
+{
+    uint64_t unit_slots = UINT64_C(1) << table->unit_shift;
+
+    for (uint64_t i = first; i < end; i += PAGE_SLOTS) {
+        uint64_t unit = i >> table->unit_shift;
+        _Atomic uint64_t *word = &table->stored[unit / 64];
+        uint64_t bit = UINT64_C(1) << (unit % 64);
+
+        if ((atomic_load_explicit(word, memory_order_relaxed) & bit) == 0)
+            continue;
+        touch(&table->slots[i]);
+        if ((i + PAGE_SLOTS) % unit_slots == 0)
+            atomic_fetch_and_explicit(word, ~bit, memory_order_relaxed);
+    }
+}
+
+/* The slots that begin below this offset in the file. */
+static uint64_t
+slots_below(uint64_t offset)
+{
+    return offset < SLOTS_OFFSET ? 0 : (offset - SLOTS_OFFSET) / TABLE_SLOT_LEN;
+}
+
 int
 table_sync(struct table *table)
 {
-    return sys_call(table->sys, sync, table->fd);
+    for (uint64_t at = 0; at < table->len; at += PIECE_LEN) {
+        uint64_t end =
+            at + PIECE_LEN < table->len ? at + PIECE_LEN : table->len;
+        int rc = sys_call(table->sys, sync_map, table->fd, table->data, at,
+                          end - at);
+
+        if (rc < 0)
+            return rc;
+        touch_stored(table, slots_below(at), slots_below(end));
+    }
+    return 0;
 }
 
 int
@@ -586,7 +674,8 @@ table_write_mark(struct table *table, const struct table_mark *mark)
     rc = sys_call(table->sys, write, table->fd, &c, sizeof c,
                   sequence % 2 == 0 ? SECTOR_LEN : 2 * SECTOR_LEN);
     if (rc == 0)
-        rc = sys_call(table->sys, sync, table->fd);
+        rc = sys_call(table->sys, sync_map, table->fd, table->data, 0,
+                      SLOTS_OFFSET);
     if (rc < 0)
         return rc;
     table->sequence = sequence;

@@ -64,8 +64,9 @@ const char *
 sim_call_name(enum sim_call call)
 {
     static const char *const names[SIM_CALLS] = {
-        "open", "read",   "write",  "sync",     "allocate", "length", "protect",
-        "lock", "rename", "remove", "make_dir", "sync_dir", "list",   "map",
+        "open",     "read",     "write", "sync",   "allocate",
+        "length",   "protect",  "lock",  "rename", "remove",
+        "make_dir", "sync_dir", "list",  "map",    "sync_map",
     };
 
     return names[call];
@@ -347,7 +348,8 @@ sim_sync(void *self, int fd)
     if (rc < 0)
         return rc;
     if (fault < 0)
-        simfile_sync_badly(f->node->file, &process->disk->rng);
+        simfile_sync_badly(f->node->file, 0, f->node->file->len,
+                           &process->disk->rng);
     else
         simfile_sync(f->node->file);
     return leave(process, fault);
@@ -531,6 +533,26 @@ sim_map(void *self, int fd, size_t len, bool writable, void **ret_data)
     return 0;
 }
 
+static int
+sim_sync_map(void *self, int fd, void *data, uint64_t offset, size_t len)
+{
+    struct sim_process *process = self;
+    struct sim_fd *f = fd_of(process, fd);
+    struct simfile *file = f->node->file;
+    int fault, rc = enter(process, SIM_SYNC_MAP, f->path, &fault);
+
+    if (data != file->cache || offset + len > file->len ||
+        (offset | len) % SIM_PAGE_LEN != 0)
+        die("a sync of pages that are not mapped", f->path);
+    if (rc < 0)
+        return rc;
+    if (fault < 0)
+        simfile_sync_badly(file, offset, len, &process->disk->rng);
+    else
+        simfile_sync_part(file, offset, len);
+    return leave(process, fault);
+}
+
 static void
 sim_unmap(void *self, void *data, size_t len)
 {
@@ -581,6 +603,7 @@ static const struct sys calls = {
     .sync_dir = sim_sync_dir,
     .list = sim_list,
     .map = sim_map,
+    .sync_map = sim_sync_map,
     .unmap = sim_unmap,
     .now_us = sim_now_us,
 };

@@ -51,6 +51,7 @@ enum sim_call {
     SIM_SYNC_DIR,
     SIM_LIST,
     SIM_MAP,
+    SIM_SYNC_MAP,
     SIM_CALLS /* how many kinds there are */
 };
 

@@ -263,10 +263,10 @@ simfile_flush(struct simfile *file, uint64_t offset, uint64_t len)
 }
 
 void
-simfile_sync(struct simfile *file)
+simfile_sync_part(struct simfile *file, uint64_t offset, uint64_t len)
 {
     find_stores(file);
-    for (uint64_t p = 0; p < pages_of(file->high); p++) {
+    for (uint64_t p = offset / SIM_PAGE_LEN; p < pages_of(offset + len); p++) {
         uint64_t at = p * SIM_PAGE_LEN;
 
         page_flush(file, p);
@@ -275,16 +275,23 @@ simfile_sync(struct simfile *file)
             file->pages[p] &= (uint8_t)~SIM_PAGE_ON_WAY;
         }
     }
-    file->durable_len = file->len;
-    file->emptied = false;
     file->altered = true;
 }
 
 void
-simfile_sync_badly(struct simfile *file, struct rng *rng)
+simfile_sync(struct simfile *file)
+{
+    simfile_sync_part(file, 0, file->high);
+    file->durable_len = file->len;
+    file->emptied = false;
+}
+
+void
+simfile_sync_badly(struct simfile *file, uint64_t offset, uint64_t len,
+                   struct rng *rng)
 {
     find_stores(file);
-    for (uint64_t p = 0; p < pages_of(file->len); p++) {
+    for (uint64_t p = offset / SIM_PAGE_LEN; p < pages_of(offset + len); p++) {
         if ((file->pages[p] & SIM_PAGE_DIRTY) == 0)
             continue;
         for (uint64_t i = 0; i < SECTORS_PER_PAGE; i++) {

@@ -80,8 +80,12 @@ void simfile_flush(struct simfile *file, uint64_t offset, uint64_t len);
 /* The whole file becomes durable, except what only looks clean. */
 void simfile_sync(struct simfile *file);
 
-/* Some of it becomes durable, and all of it looks clean from now on. */
-void simfile_sync_badly(struct simfile *file, struct rng *rng);
+/* The same for its pages from an offset on; neither length nor emptiness. */
+void simfile_sync_part(struct simfile *file, uint64_t offset, uint64_t len);
+
+/* Some of these becomes durable, and all of them look clean from now on. */
+void simfile_sync_badly(struct simfile *file, uint64_t offset, uint64_t len,
+                        struct rng *rng);
 
 /* Something is written back early, or moves on to the platter. */
 void simfile_leak(struct simfile *file, struct rng *rng);

@@ -225,6 +225,18 @@ watch_map(void *self, int fd, size_t len, bool writable, void **ret_data)
     return rc;
 }
 
+static int
+watch_sync_map(void *self, int fd, void *data, uint64_t offset, size_t len)
+{
+    struct watchsys *w = self;
+
+    w->counts.other_syncs++;
+    if (fails(w, "sync_map", path_of(w, fd)))
+        return w->fail_rc;
+    return w->skip_syncs ? 0
+                         : sys_call(w->under, sync_map, fd, data, offset, len);
+}
+
 static void
 watch_unmap(void *self, void *data, size_t len)
 {
@@ -265,6 +277,7 @@ watchsys_begin(struct watchsys *watch, const struct sys *under)
             .sync_dir = watch_sync_dir,
             .list = watch_list,
             .map = watch_map,
+            .sync_map = watch_sync_map,
             .unmap = watch_unmap,
             .now_us = watch_now_us,
         },

@@ -421,7 +421,7 @@ a_torn_checkpoint_leaves_the_one_before(void **state)
 static void
 a_checkpoint_that_was_not_synced_is_not_said(void **state)
 {
-    static const char *const calls[] = { "write", "sync" };
+    static const char *const calls[] = { "write", "sync_map" };
     struct fixture *f = *state;
     struct table_mark mark = mark_of(2);
 
