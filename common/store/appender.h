@@ -197,15 +197,19 @@ struct append_result {
 
 /*
  * Deciding a command reads a few places in memory that no cache holds.  For a
- * caller with many commands in hand these two ask for them early, so that they
- * are there when it comes to deciding: first appender_look_ahead() on each of
- * some commands, then appender_look_closer() on each, then appender_append().
+ * caller with many commands in hand these ask for them early, so that they
+ * are there when it comes to deciding: first appender_hint() for each of
+ * some commands, then appender_look_ahead() on each hint, then
+ * appender_look_closer() on each, then appender_append().  Each of them for
+ * several in a row: what they ask for comes from memory side by side.
  * They change nothing; a request may carry the hint of its own commit only.
  *
  * The commit has not been checked: what is odd about it gives an empty hint.
  */
-void appender_look_ahead(struct appender *appender, const uint8_t *commit,
-                         uint32_t commit_len, struct append_hint *ret_hint);
+void appender_hint(const struct appender *appender, const uint8_t *commit,
+                   uint32_t commit_len, struct append_hint *ret_hint);
+void appender_look_ahead(const struct appender *appender,
+                         const struct append_hint *hint);
 void appender_look_closer(struct appender *appender,
                           const struct append_hint *hint);
 

@@ -7,7 +7,8 @@
 #include "store/appender_impl.h"
 #include "store/bug.h"
 
-#define NOTE_AHEAD 8u /* commits: so early their places are asked for */
+#define NOTE_AHEAD 8u    /* commits: so early their places are asked for */
+#define KEYS_TOGETHER 8u /* keys whose slots are asked for together */
 
 int
 groups_init(struct appender *ap)
@@ -378,9 +379,19 @@ note_commits(struct appender *ap, const struct group_buf *group,
     return 0;
 }
 
+static void
+ask_for_slots(const struct appender *ap, const struct overlay *overlay,
+              uint32_t first)
+{
+    for (uint32_t i = first; i < first + KEYS_TOGETHER && i < overlay->count;
+         i++)
+        table_prefetch(ap->table, overlay->entries[i].hash);
+}
+
 static int
 note_keys(struct appender *ap, const struct group_buf *group, struct err *err)
 {
+    ask_for_slots(ap, &group->overlay, 0);
     for (uint32_t i = 0; i < group->overlay.count; i++) {
         const struct overlay_entry *entry = &group->overlay.entries[i];
         uint64_t at = entry->address - group->address;
@@ -388,6 +399,8 @@ note_keys(struct appender *ap, const struct group_buf *group, struct err *err)
         struct event event;
         int rc = event_view(group->data + at, group->len - at, &event);
 
+        if (i % KEYS_TOGETHER == 0)
+            ask_for_slots(ap, &group->overlay, i + KEYS_TOGETHER);
         if (rc < 0)
             return err_sys(err, rc, "log %s: group %" PRIu64, ap->dir,
                            group->number);

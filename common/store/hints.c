@@ -21,8 +21,8 @@ first_stream(const uint8_t *commit, uint32_t len)
 }
 
 void
-appender_look_ahead(struct appender *ap, const uint8_t *commit,
-                    uint32_t commit_len, struct append_hint *ret_hint)
+appender_hint(const struct appender *ap, const uint8_t *commit,
+              uint32_t commit_len, struct append_hint *ret_hint)
 {
     const struct commit_record *r = (const void *)commit;
 
@@ -32,8 +32,15 @@ appender_look_ahead(struct appender *ap, const uint8_t *commit,
         return;
     ret_hint->hash = table_hash(ap->table, KEY_STREAM, ret_hint->stream);
     ret_hint->print = id_set_print(&ap->active.ids, r->command_id);
-    table_prefetch(ap->table, ret_hint->hash);
-    id_set_prefetch(&ap->active.ids, ret_hint->print);
+}
+
+void
+appender_look_ahead(const struct appender *ap, const struct append_hint *hint)
+{
+    if (hint->stream.len == 0)
+        return;
+    table_prefetch(ap->table, hint->hash);
+    id_set_prefetch(&ap->active.ids, hint->print);
 }
 
 void

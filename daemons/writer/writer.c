@@ -403,21 +403,34 @@ take_message(struct writer *w)
     return true;
 }
 
-/* Asks for the memory that the next commands will need. */
+static uint32_t
+at_most(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+/*
+ * Asks for the memory that the next commands will need, for several together:
+ * one by one, each would wait for the tables of its pages.
+ */
 static void
 look_ahead(struct writer *w)
 {
     const struct submit_batch *b = &w->batch;
+    uint32_t first = w->looked_ahead;
+    uint32_t ahead =
+        at_most(b->command_count, w->next_command + 3 * LOOK_TOGETHER);
+    uint32_t closer =
+        at_most(b->command_count, w->next_command + 2 * LOOK_TOGETHER);
 
-    for (; w->looked_ahead < b->command_count &&
-         w->looked_ahead < w->next_command + HINTS;
-         w->looked_ahead++)
-        appender_look_ahead(w->appender, b->commands[w->looked_ahead].commit,
-                            b->commands[w->looked_ahead].commit_len,
-                            &w->hints[w->looked_ahead % HINTS]);
-    for (; w->looked_closer < w->looked_ahead &&
-         w->looked_closer < w->next_command + HINTS / 2;
-         w->looked_closer++)
+    if (w->next_command % LOOK_TOGETHER != 0)
+        return;
+    for (uint32_t i = first; i < ahead; i++)
+        appender_hint(w->appender, b->commands[i].commit,
+                      b->commands[i].commit_len, &w->hints[i % HINTS]);
+    for (; w->looked_ahead < ahead; w->looked_ahead++)
+        appender_look_ahead(w->appender, &w->hints[w->looked_ahead % HINTS]);
+    for (; w->looked_closer < closer; w->looked_closer++)
         appender_look_closer(w->appender, &w->hints[w->looked_closer % HINTS]);
 }
 

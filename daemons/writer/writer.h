@@ -21,7 +21,10 @@
 
 extern const struct conf_key writer_keys[];
 
-#define HINTS 16u /* a power of two */
+/* Commands that are looked at together before they are decided, twice; the
+ * hints of three times as many are in use. */
+#define LOOK_TOGETHER 8u
+#define HINTS (4 * LOOK_TOGETHER) /* a power of two */
 
 struct writer {
     struct daemon *daemon;

@@ -191,7 +191,8 @@ logfix_ask(struct logfix *fix, struct uuid id,
         id.b[15] % 2 == 0 ? &hint : NULL, /* it must make no difference */
     };
 
-    appender_look_ahead(fix->appender, commit, len, &hint);
+    appender_hint(fix->appender, commit, len, &hint);
+    appender_look_ahead(fix->appender, &hint);
     appender_look_closer(fix->appender, &hint);
     for (int tries = 0;; tries++) {
         must(appender_append(fix->appender, &request, &result, &fix->err),

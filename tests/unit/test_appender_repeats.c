@@ -499,7 +499,8 @@ what_is_not_checked_yet_is_looked_at_in_bounds(void **state)
         uint8_t *copy = guarded(commit, cut);
         struct append_hint hint;
 
-        appender_look_ahead(f->fix.appender, copy, cut, &hint);
+        appender_hint(f->fix.appender, copy, cut, &hint);
+        appender_look_ahead(f->fix.appender, &hint);
         assert_int_equal(hint.stream.len, cut < stream_end ? 0 : 3);
         appender_look_closer(f->fix.appender, &hint);
     }
