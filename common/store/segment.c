@@ -17,7 +17,7 @@
 /* Larger pieces stay in the page cache as large units, and a small synced
  * write into one of those writes all of it to the device. */
 #define ZERO_PIECE_LEN 65536u
-#define ZERO_SYNC_LEN (16 * ZERO_PIECE_LEN)
+#define ZERO_WRITTEN_LEN (16 * ZERO_PIECE_LEN) /* at a time */
 
 #define NAME_DIGITS 20
 
@@ -310,21 +310,24 @@ segment_seal(const struct sys *sys, int fd, const struct segment_info *info,
 
 /* ---- making ------------------------------------------------------------ */
 
-/* Syncs as it goes: a sync of everything at the end would hold up those of the
- * groups for as long as the device takes to write it. */
+/* Has it written as it goes: a sync of everything at the end would hold up
+ * those of the groups for as long as the device takes to write it. */
 static int
 zero_fill(const struct sys *sys, int fd, uint64_t len)
 {
     static const uint8_t zeros[ZERO_PIECE_LEN];
+    uint64_t written = 0, at = 0;
     int rc = 0;
 
-    for (uint64_t at = 0; rc == 0 && at < len; at += ZERO_PIECE_LEN) {
-        uint64_t left = len - at;
+    while (rc == 0 && at < len) {
+        uint64_t n = len - at < ZERO_PIECE_LEN ? len - at : ZERO_PIECE_LEN;
 
-        rc = sys_call(sys, write, fd, zeros,
-                      left < ZERO_PIECE_LEN ? left : ZERO_PIECE_LEN, at);
-        if (rc == 0 && (at + ZERO_PIECE_LEN) % ZERO_SYNC_LEN == 0)
-            rc = sys_call(sys, sync, fd);
+        rc = sys_call(sys, write, fd, zeros, n, at);
+        at += n;
+        if (rc == 0 && (at - written == ZERO_WRITTEN_LEN || at == len)) {
+            rc = sys_call(sys, write_back, fd, written, at - written);
+            written = at;
+        }
     }
     return rc;
 }

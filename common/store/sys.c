@@ -109,6 +109,16 @@ real_sync(void *self, int fd)
 }
 
 static int
+real_write_back(void *self, int fd, uint64_t offset, uint64_t len)
+{
+    unsigned how = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+        SYNC_FILE_RANGE_WAIT_AFTER;
+
+    (void)self;
+    return sync_file_range(fd, (off_t)offset, (off_t)len, how) < 0 ? -errno : 0;
+}
+
+static int
 real_allocate(void *self, int fd, uint64_t len)
 {
     (void)self;
@@ -251,6 +261,7 @@ const struct sys sys_real = {
     .read = real_read,
     .write = real_write,
     .sync = real_sync,
+    .write_back = real_write_back,
     .allocate = real_allocate,
     .length = real_length,
     .protect = real_protect,

@@ -35,6 +35,9 @@ struct sys {
                  uint64_t offset);
     /* Makes data and length durable.  Never call it again after a failure. */
     int (*sync)(void *self, int fd);
+    /* Has the device take a part of a file, and waits for it; nothing is durable
+     * by that, but a sync to come has less to do.  A failure is one of sync. */
+    int (*write_back)(void *self, int fd, uint64_t offset, uint64_t len);
     /* Reserves blocks so that writes below len cannot meet a full disk. */
     int (*allocate)(void *self, int fd, uint64_t len);
     int (*length)(void *self, int fd, uint64_t *ret_len);

@@ -268,8 +268,8 @@ static bool
 needs_space(enum sim_call call)
 {
     return call == SIM_OPEN || call == SIM_WRITE || call == SIM_SYNC ||
-        call == SIM_SYNC_MAP || call == SIM_ALLOCATE || call == SIM_RENAME ||
-        call == SIM_MAKE_DIR;
+        call == SIM_SYNC_MAP || call == SIM_WRITE_BACK ||
+        call == SIM_ALLOCATE || call == SIM_RENAME || call == SIM_MAKE_DIR;
 }
 
 static void

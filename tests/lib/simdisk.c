@@ -64,9 +64,9 @@ const char *
 sim_call_name(enum sim_call call)
 {
     static const char *const names[SIM_CALLS] = {
-        "open",     "read",     "write", "sync",   "allocate",
-        "length",   "protect",  "lock",  "rename", "remove",
-        "make_dir", "sync_dir", "list",  "map",    "sync_map",
+        "open",    "read", "write",    "sync",       "allocate", "length",
+        "protect", "lock", "rename",   "remove",     "make_dir", "sync_dir",
+        "list",    "map",  "sync_map", "write_back",
     };
 
     return names[call];
@@ -356,6 +356,22 @@ sim_sync(void *self, int fd)
 }
 
 static int
+sim_write_back(void *self, int fd, uint64_t offset, uint64_t len)
+{
+    struct sim_process *process = self;
+    struct sim_fd *f = fd_of(process, fd);
+    int fault, rc = enter(process, SIM_WRITE_BACK, f->path, &fault);
+
+    if (rc < 0)
+        return rc;
+    if (fault < 0)
+        simfile_sync_badly(f->node->file, offset, len, &process->disk->rng);
+    else
+        simfile_flush(f->node->file, offset, len);
+    return leave(process, fault);
+}
+
+static int
 sim_allocate(void *self, int fd, uint64_t len)
 {
     struct sim_process *process = self;
@@ -593,6 +609,7 @@ static const struct sys calls = {
     .read = sim_read,
     .write = sim_write,
     .sync = sim_sync,
+    .write_back = sim_write_back,
     .allocate = sim_allocate,
     .length = sim_length,
     .protect = sim_protect,

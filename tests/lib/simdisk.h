@@ -52,6 +52,7 @@ enum sim_call {
     SIM_LIST,
     SIM_MAP,
     SIM_SYNC_MAP,
+    SIM_WRITE_BACK,
     SIM_CALLS /* how many kinds there are */
 };
 

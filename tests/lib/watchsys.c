@@ -112,6 +112,17 @@ watch_sync(void *self, int fd)
 }
 
 static int
+watch_write_back(void *self, int fd, uint64_t offset, uint64_t len)
+{
+    struct watchsys *w = self;
+
+    if (fails(w, "write_back", path_of(w, fd)))
+        return w->fail_rc;
+    w->counts.written_back += len;
+    return w->skip_syncs ? 0 : sys_call(w->under, write_back, fd, offset, len);
+}
+
+static int
 watch_allocate(void *self, int fd, uint64_t len)
 {
     struct watchsys *w = self;
@@ -267,6 +278,7 @@ watchsys_begin(struct watchsys *watch, const struct sys *under)
             .read = watch_read,
             .write = watch_write,
             .sync = watch_sync,
+            .write_back = watch_write_back,
             .allocate = watch_allocate,
             .length = watch_length,
             .protect = watch_protect,

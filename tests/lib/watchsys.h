@@ -19,7 +19,7 @@ struct watch_counts {
     unsigned log_writes, log_syncs; /* of segments, prepared ones included */
     uint64_t log_bytes, read_bytes, map_bytes;
     unsigned other_writes, other_syncs; /* of all other files */
-    uint64_t other_bytes;
+    uint64_t other_bytes, written_back;
 };
 
 struct watchsys {

@@ -383,7 +383,8 @@ a_prepared_segment_is_allocated_and_zero(void **state)
     assert_true(bytes_all_zero(data, len));
     assert_int_equal(stat(tmpdir_path(f->dir, SEGMENT_PREPARED), &st), 0);
     assert_true((uint64_t)st.st_blocks * 512 >= len);
-    assert_int_equal(f->watch.counts.log_bytes, len); /* zeros, once each */
+    assert_int_equal(f->watch.counts.log_bytes, len);    /* zeros, once each */
+    assert_int_equal(f->watch.counts.written_back, len); /* likewise */
     assert_int_equal(f->watch.counts.log_syncs, 1);
     free(data);
 }
@@ -391,7 +392,8 @@ a_prepared_segment_is_allocated_and_zero(void **state)
 static void
 a_full_disk_leaves_nothing_of_a_prepared_segment(void **state)
 {
-    static const char *const calls[] = { "allocate", "write", "sync" };
+    static const char *const calls[] = { "allocate", "write", "write_back",
+                                         "sync" };
     struct fixture *f = *state;
 
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
