@@ -30,7 +30,7 @@
 #define SEALED_LEN 192u         /* what the writer itself stamps and seals */
 #define STREAM_SLOTS 65536u
 #define FILL_PIECE 65536u
-#define FILL_SYNC ((size_t)1 << 20)
+#define FILL_WRITTEN ((size_t)1 << 20)
 #define FILL_FILE_LEN ((size_t)128 << 20)
 
 /* What a command begins with, from CHAIN_EACH on; behind it, anything. */
@@ -272,7 +272,19 @@ await_want(struct dummy_writer *w, size_t filled)
     (void)pthread_mutex_unlock(&w->fill_lock);
 }
 
-/* Makes room in files ahead of its use, as a log that grows has to. */
+/* Has the last FILL_WRITTEN bytes written, which end with this piece. */
+static int
+write_back(int fd, size_t done)
+{
+    size_t end = done % FILL_FILE_LEN + FILL_PIECE;
+
+    return sync_file_range(fd, (off_t)(end - FILL_WRITTEN), FILL_WRITTEN,
+                           SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+                               SYNC_FILE_RANGE_WAIT_AFTER);
+}
+
+/* Makes room in files ahead of its use, as a log that grows has to; each is
+ * durable before the next one begins. */
 static void *
 fill_main(void *arg)
 {
@@ -283,12 +295,15 @@ fill_main(void *arg)
     for (size_t done = 0;; done += FILL_PIECE) {
         await_want(w, done);
         if (done % FILL_FILE_LEN == 0 && done > 0) {
+            if (fdatasync(fd) != 0)
+                _exit(1);
             (void)close(fd);
             fd = next_fill_file(w, done / FILL_FILE_LEN);
         }
         if (pwrite(fd, zeros, FILL_PIECE, (off_t)(done % FILL_FILE_LEN)) < 0)
             _exit(1);
-        if (done % FILL_SYNC == 0 && fdatasync(fd) != 0)
+        if ((done + FILL_PIECE) % FILL_WRITTEN == 0 &&
+            write_back(fd, done) != 0)
             _exit(1);
     }
     return NULL;
