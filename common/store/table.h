@@ -128,7 +128,11 @@ void table_prefetch(const struct table *table, uint64_t hash);
  */
 uint64_t table_guess(const struct table *table, uint64_t hash);
 
-/* Makes what the file holds now durable; may run in another thread. */
+/*
+ * Makes what the file holds now durable; may run in another thread.  Pages
+ * leave the map for it, piece by piece, and those in use are put back, so that
+ * the writer does not wait for them (doc/decisions/0003, "How it is synced").
+ */
 int table_sync(struct table *table);
 
 /*

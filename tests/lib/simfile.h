@@ -83,7 +83,7 @@ void simfile_sync(struct simfile *file);
 /* The same for its pages from an offset on; neither length nor emptiness. */
 void simfile_sync_part(struct simfile *file, uint64_t offset, uint64_t len);
 
-/* Some of these becomes durable, and all of them look clean from now on. */
+/* Some of these become durable, and all of them look clean from now on. */
 void simfile_sync_badly(struct simfile *file, uint64_t offset, uint64_t len,
                         struct rng *rng);
 
